@@ -1,0 +1,208 @@
+"""What every loss shares: its signature, its checks, and the way to the engine."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from likewise.distances import Distance
+from likewise.errors import InputError
+from likewise.relations import Relation, Resolved, Sides, as_relation
+from likewise.relations.labels import exact_labels
+from likewise.table import TableFunction, TableRequest, WholeRows, table_value
+
+__all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_embeddings", "positive"]
+
+ReductionName = Literal["mean", "active", "sum", "none"]
+
+State = TypeVar("State")
+
+
+class Miner(Protocol):
+    """A relation in, a smaller relation out, chosen by the distances of the embeddings."""
+
+    def __call__(
+        self, embeddings: Tensor, relation: Resolved, *, columns: Tensor | None, distance: Distance
+    ) -> Resolved:
+        """Choose."""
+
+
+def positive(name: str, value: float, *, zero: bool = False) -> float:
+    """A finite number above zero (or not below it)."""
+    if not (isinstance(value, int | float) and value < float("inf") and (value >= 0 if zero else value > 0)):
+        raise InputError(f"{name} must be a number {'not below' if zero else 'above'} zero; found {value!r}")
+    return float(value)
+
+
+def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
+    """Embeddings (n, d), floating and finite, in float32 or float64.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(embeddings, Tensor):
+        raise InputError(f"{name} must be a torch tensor (n, d); found {type(embeddings).__name__}")
+    if embeddings.ndim != 2 or not embeddings.is_floating_point():
+        raise InputError(
+            f"{name} must be floating of shape (n, d); found {embeddings.dtype} {tuple(embeddings.shape)}"
+        )
+    # one pass without an array of flags; a sum of squares can overflow, so only then look at each
+    if not bool(torch.isfinite(embeddings.detach().sum())) and not bool(torch.isfinite(embeddings).all()):
+        row = int((~torch.isfinite(embeddings)).any(1).nonzero()[0])
+        raise InputError(f"{name} must be finite; found NaN or infinity in row {row}")
+    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
+def _check_ids(name: str, ids: Any, count: int, device: torch.device) -> Tensor | None:
+    if ids is None:
+        return None
+    values = exact_labels(ids, name)
+    if not isinstance(values, Tensor) or values.shape != (count,):
+        raise InputError(f"{name} must be integers of shape ({count},); found shape {tuple(values.shape)}")
+    return values.to(device=device, dtype=torch.int64)
+
+
+class Loss(nn.Module):
+    """A loss over a table of distances.
+
+    Parameters
+    ----------
+    distance : Distance
+        What the table holds. Its parameters are learned with the loss.
+    reduction : {"mean", "active", "sum", "none"}
+        Over all terms, over those not zero, their sum, or each row's sum. Divisors are counts and are
+        not differentiated.
+    miner : Miner, optional
+        Makes the relation smaller before the loss reads it.
+    """
+
+    default_reduction: ClassVar[ReductionName] = "mean"
+
+    def __init__(
+        self, *, distance: Distance, reduction: ReductionName | None = None, miner: Miner | None = None
+    ) -> None:
+        super().__init__()
+        reduction = self.default_reduction if reduction is None else reduction
+        if reduction not in ("mean", "active", "sum", "none"):
+            raise InputError(f'reduction must be "mean", "active", "sum" or "none"; found {reduction!r}')
+        if not isinstance(distance, Distance):
+            raise InputError(f"distance must be a likewise Distance; found {type(distance).__name__}")
+        self.distance = distance
+        self.reduction: ReductionName = reduction
+        self.miner = miner
+
+    @abstractmethod
+    def function(self) -> TableFunction[Any] | WholeRows:
+        """The mathematics of the loss over tiles."""
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        relation: Relation | Any,
+        *,
+        columns: Tensor | None = None,
+        column_relation: Relation | Any = None,
+        ids: Any = None,
+        column_ids: Any = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Evaluate the loss.
+
+        Parameters
+        ----------
+        embeddings : (n, d) floating tensor
+            The rows. float16 and bfloat16 are raised to float32, in which sums are taken.
+        relation : Relation or labels (n,)
+        columns : (m, d) tensor, optional
+            The columns, where they aren't the rows.
+        column_relation : Relation or labels (m,), optional
+            Needed with ``columns`` where the relation doesn't speak of them itself.
+        ids, column_ids : (n,), (m,) integers, optional
+            Row and column of equal ids are one item, neither near nor far. Without them position is
+            the id; with ``columns`` nothing is excluded.
+        weights : (n,) tensor, optional
+            Each row's terms are multiplied with its weight; divisors stay counts.
+
+        Returns
+        -------
+        Tensor
+            A scalar, or with ``reduction="none"`` a value for each row of the table (n,).
+
+        Raises
+        ------
+        InputError
+            Shapes, lengths, dtypes or devices that don't fit; NaN or infinity.
+        UnsupportedError
+            In a double backward.
+        """
+        with torch.autocast(
+            embeddings.device.type if isinstance(embeddings, Tensor) else "cpu", enabled=False
+        ):
+            rows = check_embeddings("embeddings", embeddings)
+            if columns is not None:
+                columns = check_embeddings("columns", columns).to(rows.dtype)
+                if columns.device != rows.device:
+                    raise InputError(
+                        f"columns must be on {rows.device} as embeddings; found {columns.device}"
+                    )
+            relation = as_relation(relation)
+            if column_relation is not None:
+                column_relation = as_relation(column_relation)
+            return self._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+
+    def _evaluate(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Resolve the relation, mine, and walk."""
+        n_columns = rows.shape[0] if columns is None else columns.shape[0]
+        row_ids = _check_ids("ids", ids, rows.shape[0], rows.device)
+        other_ids = _check_ids("column_ids", column_ids, n_columns, rows.device)
+        if columns is None and row_ids is not None and other_ids is None:
+            other_ids = row_ids
+        if (row_ids is None) != (other_ids is None):
+            raise InputError("ids and column_ids must be given together")
+        sides = Sides(rows.shape[0], n_columns, columns is None, rows.device, row_ids, other_ids)
+        resolved = relation.resolve(column_relation, sides)
+        if self.miner is not None:
+            resolved = self.miner(rows.detach(), resolved, columns=columns, distance=self.distance)
+        if weights is not None:
+            weights = self._check_weights(weights, resolved, rows)
+        request = TableRequest(self.function(), self.distance, resolved, self.reduction)
+        value: Tensor
+        value, outcome = table_value(request, rows, columns, weights)
+        if outcome.terms == 0:
+            warnings.warn(
+                f"{type(self).__name__}: the batch has no positive pair (or nothing to compare it with), so the "
+                "loss is zero; raise the samples a class in a batch",
+                UserWarning,
+                stacklevel=4,
+            )
+        return value
+
+    def _check_weights(self, weights: Tensor, resolved: Resolved, rows: Tensor) -> Tensor:
+        """Weights of the table's rows: (n_rows,)."""
+        if not isinstance(weights, Tensor) or weights.shape != (rows.shape[0],):
+            found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+            raise InputError(f"weights must be a tensor of shape ({rows.shape[0]},); found {found}")
+        weights = weights.to(rows.dtype)
+        return weights if resolved.anchors is None else weights[resolved.anchors]
+
+
+class TableLoss(Loss, TableFunction[State]):
+    """A loss whose module holds its own mathematics over tiles."""
+
+    def function(self) -> TableFunction[Any]:
+        """The loss itself."""
+        return self

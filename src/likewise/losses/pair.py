@@ -1,0 +1,108 @@
+"""Losses whose terms stand alone: each pair is pulled together or pushed apart by its own distance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Distance, Euclidean
+from likewise.losses.base import Miner, ReductionName, TableLoss, positive
+from likewise.table import Near, Part, Rows, Tile
+
+__all__ = ["Contrastive"]
+
+
+@dataclass
+class _Sums:
+    """The near cells, and the sum and the count of active far terms so far."""
+
+    near: Near
+    value: Tensor
+    terms: Tensor
+    active: Tensor
+
+
+class Contrastive(TableLoss[_Sums]):
+    r"""Contrastive loss with a margin (Hadsell, Chopra, LeCun 2006).
+
+    Each alike pair costs ``d^2 / 2``, each unlike one ``max(0, m - d)^2 / 2``. Alike and unlike pairs are
+    averaged apart: the mean over all alike pairs plus the mean over all unlike ones (with
+    ``reduction="active"``, over those not zero), so that neither drowns the other; the paper sums over
+    listed pairs.
+
+    Defaults: Euclidean distance, embeddings as given, ``reduction="mean"``.
+
+    Parameters
+    ----------
+    margin : float, above 0
+        m, in units of the distance: unlike pairs beyond it cost nothing.
+    near_margin : float, 0 or more
+        Alike pairs nearer than this cost nothing.
+    squared : bool
+        True is the paper. False drops square and half, ``max(0, d - near_margin)`` and ``max(0, m - d)``:
+        pytorch-metric-learning's ContrastiveLoss, which averages the terms not zero
+        (``reduction="active"``) and normalises embeddings (``distance=Euclidean()`` on unit rows).
+
+    References
+    ----------
+    R. Hadsell, S. Chopra, Y. LeCun, "Dimensionality reduction by learning an invariant mapping", 2006,
+    equation 4.
+
+    >>> loss = Contrastive(margin=2.0)
+    >>> loss(torch.tensor([[0.0], [1.0], [4.0]]), [0, 0, 1])
+    tensor(0.5000)
+    """
+
+    apart = True
+
+    def __init__(
+        self,
+        *,
+        margin: float = 1.0,
+        near_margin: float = 0.0,
+        squared: bool = True,
+        distance: Distance | None = None,
+        reduction: ReductionName | None = None,
+        miner: Miner | None = None,
+    ) -> None:
+        super().__init__(distance=distance or Euclidean(), reduction=reduction, miner=miner)
+        self.margin = positive("margin", margin)
+        self.near_margin = positive("near_margin", near_margin, zero=True)
+        self.squared = squared
+
+    def begin(self, near: Near) -> _Sums:
+        """No far terms yet."""
+        zero = near.distances.new_zeros(near.distances.shape[0])
+        return _Sums(near, zero, zero.clone(), zero.clone())
+
+    def observe(self, tile: Tile, state: _Sums) -> None:
+        """Add the far terms of a tile."""
+        gap = (self.margin - tile.distances).clamp_(min=0.0)
+        state.active += torch.count_nonzero(gap, dim=1)
+        state.terms += tile.distances.shape[1] - torch.isinf(tile.distances).sum(1)
+        state.value += gap.square_().sum(1) / 2 if self.squared else gap.sum(1)
+
+    def _excess(self, near: Near) -> Tensor:
+        """How far alike pairs lie beyond the near margin; zero where not valid."""
+        return (near.distances - self.near_margin).clamp(min=0.0).masked_fill_(~near.valid, 0.0)
+
+    def finish(self, state: _Sums) -> Rows:
+        """The sums of alike and unlike terms."""
+        excess = self._excess(state.near)
+        value = excess.square().sum(1) / 2 if self.squared else excess.sum(1)
+        return Rows(
+            near=Part(value, state.near.count, torch.count_nonzero(excess, dim=1)),
+            far=Part(state.value, state.terms, state.active),
+        )
+
+    def slope(self, tile: Tile, state: _Sums) -> Tensor:  # noqa: ARG002
+        """``-max(0, m - d)``, or -1 inside the margin."""
+        gap = (self.margin - tile.distances).clamp_(min=0.0)
+        return gap.neg_() if self.squared else gap.sign_().neg_()
+
+    def near_slope(self, state: _Sums) -> Tensor:
+        """``max(0, d - near_margin)``, or 1 beyond it."""
+        excess = self._excess(state.near)
+        return excess if self.squared else excess.sign_()

@@ -1,0 +1,134 @@
+"""What a relation is, and what it becomes once the rows and columns of a table are known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.errors import InputError
+
+__all__ = ["Block", "Cells", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Some cells of a block of rows: for each row a padded list of columns.
+
+    columns : (r, p) int64, valid : (r, p) bool; where not valid the column means nothing.
+    anchors : (r, p) int64 embeddings to measure from, or None: the row's own.
+    """
+
+    columns: Tensor
+    valid: Tensor
+    anchors: Tensor | None = None
+
+    def flat(self, first: int, last: int) -> Tensor:
+        """Positions of the valid cells within the tile of columns first to last, row by row."""
+        width = last - first
+        rows = torch.arange(self.columns.shape[0], device=self.columns.device)[:, None] * width
+        inside = self.valid & (self.columns >= first) & (self.columns < last)
+        return (rows + self.columns - first)[inside]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """The rows and columns of one table: how many, who is the same item, and where they live.
+
+    ``row_ids`` and ``column_ids`` are int64 and present together, or both absent: then, when
+    ``columns_are_rows``, position is the id, and otherwise nobody is the same item.
+    """
+
+    n_rows: int
+    n_columns: int
+    columns_are_rows: bool
+    device: torch.device
+    row_ids: Tensor | None = None
+    column_ids: Tensor | None = None
+
+    def same(self, row_numbers: Tensor, columns: Tensor) -> Tensor:
+        """Whether row and column are one item; shapes broadcast."""
+        if self.row_ids is not None and self.column_ids is not None:
+            return self.row_ids[row_numbers] == self.column_ids[columns]
+        if self.columns_are_rows:
+            return row_numbers == columns
+        return torch.zeros((1, 1), dtype=torch.bool, device=columns.device)
+
+
+class Block(ABC):
+    """The relation of a block of rows of a table.
+
+    ``near`` lists the near cells. ``far`` lists the far ones, or is None where every cell is far that
+    ``hide`` leaves alone.
+    """
+
+    near: Cells
+    far: Cells | None = None
+
+    @abstractmethod
+    def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
+        """Put value, in place, into the cells of columns first to last that aren't far.
+
+        tile : (rows of the block, last - first), contiguous.
+        """
+
+
+class Resolved(ABC):
+    """A relation over one table.
+
+    ``n_rows`` counts the table's rows; ``anchors`` (n_rows,) gives the embedding of each row, or is
+    None where row i is embedding i. ``far_is_listed`` tells whether the blocks list their far cells.
+    ``longest`` is at least the number of listed cells in any row.
+    """
+
+    n_rows: int
+    n_columns: int
+    longest: int
+    anchors: Tensor | None = None
+    far_is_listed: bool = False
+
+    @abstractmethod
+    def block(self, start: int, stop: int) -> Block:
+        """The relation of rows start to stop."""
+
+
+class Relation(ABC):
+    """Who should be near whom. It holds positions, never data, and has no length and no shape."""
+
+    @abstractmethod
+    def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:
+        """Say which cells of a table are near and far.
+
+        Parameters
+        ----------
+        columns : Relation or None
+            The relation of the columns, where they aren't the rows.
+        sides : Sides
+            The table.
+
+        Raises
+        ------
+        InputError
+            The relation speaks of another number of rows, or needs something that isn't given.
+        """
+
+
+def check_count(what: str, found: int, expected: int) -> None:
+    """Refuse a relation that speaks of another number of items."""
+    if found != expected:
+        raise InputError(
+            f"{what} must speak of as many items as there are embeddings: expected {expected}, found {found}"
+        )
+
+
+def cells_from_mask(mask: Tensor) -> Cells:
+    """The true cells of a mask (r, m) as padded lists, columns ascending."""
+    counts = mask.sum(1)
+    longest = int(counts.max()) if mask.shape[0] else 0
+    slots = torch.arange(longest, device=mask.device)
+    valid = slots < counts[:, None]
+    columns = torch.zeros(mask.shape[0], longest, dtype=torch.int64, device=mask.device)
+    columns[valid] = mask.nonzero()[:, 1]
+    return Cells(columns, valid)

@@ -1,0 +1,17 @@
+"""The engine: one walk over a table of distances, rows against columns, tile by tile."""
+
+from __future__ import annotations
+
+from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
+from likewise.table.value import TableRequest, table_value
+
+__all__ = [
+    "Near",
+    "Part",
+    "Rows",
+    "TableFunction",
+    "TableRequest",
+    "Tile",
+    "WholeRows",
+    "table_value",
+]

@@ -1,0 +1,113 @@
+"""What a loss says to the engine: the protocol of tiles.
+
+A loss over a table is written for a block of rows. The near cells of each row are few and listed;
+everything else comes as tiles, in which a cell that isn't far holds infinity.
+
+1. ``begin(near)`` makes the block's state from the near distances (a hinge knows its thresholds now).
+2. ``observe(tile, state)`` folds a tile into the state, in any order of tiles.
+3. ``finish(state)`` gives each row's value and how many terms it has, and how many of those are active.
+4. ``slope(tile, state)`` gives the derivative of the row's value by each distance of the tile, zero
+   where the distance is infinite; ``near_slope(state)`` the same for the near cells.
+
+A loss that averages alike and unlike pairs apart gives two parts, each with divisors of its own.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Near", "Part", "Rows", "TableFunction", "Tile", "WholeRows"]
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True)
+class Near:
+    """The near cells of a block: distances (r, p), infinite where not valid; valid (r, p) bool."""
+
+    distances: Tensor
+    valid: Tensor
+
+    @property
+    def count(self) -> Tensor:
+        """How many near cells each row has: (r,) int64."""
+        return self.valid.sum(1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Some rows by some columns: distances (r, c), infinite where the column isn't far.
+
+    A loss may overwrite ``distances`` in ``slope``, not in ``observe``.
+    """
+
+    distances: Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sum over terms: value (r,), and how many terms and how many active ones stand in it (r,)."""
+
+    value: Tensor
+    terms: Tensor
+    active: Tensor
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What ``finish`` gives: one part, or one over the near and one over the far cells.
+
+    With two, the slope of a near cell belongs to ``near`` alone and that of a far cell to ``far``.
+    """
+
+    joint: Part | None = None
+    near: Part | None = None
+    far: Part | None = None
+
+
+class TableFunction(ABC, Generic[State]):
+    """The mathematics of a loss over tiles; see the module."""
+
+    apart: bool = False
+    """Whether ``finish`` gives two parts."""
+
+    @abstractmethod
+    def begin(self, near: Near) -> State:
+        """The state of a block of rows before its first tile."""
+
+    @abstractmethod
+    def observe(self, tile: Tile, state: State) -> None:
+        """Fold a tile into the state."""
+
+    @abstractmethod
+    def finish(self, state: State) -> Rows:
+        """Each row's value, when all tiles are observed."""
+
+    @abstractmethod
+    def slope(self, tile: Tile, state: State) -> Tensor:
+        """The derivative of each row's value by the distances of a tile: (r, c)."""
+
+    @abstractmethod
+    def near_slope(self, state: State) -> Tensor:
+        """The derivative of each row's value by its near distances: (r, p)."""
+
+
+class WholeRows(ABC):
+    """A loss written as a plain function of whole rows, differentiated by autograd on the block.
+
+    It costs a few arrays of a block of rows against all columns, instead of a tile.
+    """
+
+    @abstractmethod
+    def rows(self, distances: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        """Each row's value (r,) from distances (r, m) and the bool masks near and far (r, m)."""
+
+    def part(self, value: Tensor, near: Tensor, far: Tensor) -> Part:
+        """Rows count as terms when they have a near and a far cell, as active when not zero."""
+        terms = near.any(1) & far.any(1)
+        return Part(torch.where(terms, value, 0.0), terms, terms & (value != 0))

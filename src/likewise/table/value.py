@@ -1,0 +1,155 @@
+"""The walk as one differentiable operation.
+
+Gradients are taken in the walk itself, when an input needs one and the reduction is a scalar, and are
+scaled once, in place, in backward. ``reduction="none"`` walks again in backward, as only then the
+rows' weights are known; so does a second backward through the same graph.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Distance, ProductDistance
+from likewise.errors import UnsupportedError
+from likewise.relations import Resolved
+from likewise.table.kernels import DirectKernel, Kernel, ProductKernel
+from likewise.table.protocol import TableFunction, WholeRows
+from likewise.table.walk import Reduction, Walked, walk
+
+__all__ = ["TableRequest", "table_value"]
+
+
+@dataclass(frozen=True)
+class TableRequest:
+    """What to walk: the loss's mathematics, the distance, who is near and far, and the reduction."""
+
+    loss: TableFunction[Any] | WholeRows
+    distance: Distance
+    resolved: Resolved
+    reduction: str
+
+
+@dataclass
+class Outcome:
+    """What a walk tells besides its value: how many terms there were."""
+
+    terms: float = 0.0
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # a walk is a loop of its own: one graph break
+def table_value(
+    request: TableRequest, rows: Tensor, columns: Tensor | None, weights: Tensor | None
+) -> tuple[Tensor, Outcome]:
+    """Walk the table of rows (n, d) against columns (m, d), or against the rows themselves.
+
+    Returns
+    -------
+    value : scalar, or (n_rows,) for ``reduction="none"``; differentiable in rows, columns, weights and
+        the distance's parameters.
+    outcome : Outcome
+    """
+    outcome = Outcome()
+    parameters: list[Tensor] = []
+    if isinstance(request.distance, ProductDistance):
+        # features are ordinary PyTorch: autograd goes through them to inputs and parameters
+        features = request.distance.features(rows)
+        if columns is not None:
+            columns = request.distance.column_features(columns)
+        elif type(request.distance).column_features is not ProductDistance.column_features:
+            columns = request.distance.column_features(rows)
+        rows = features
+    else:
+        parameters = list(request.distance.parameters())
+    value: Tensor = _Table.apply(request, outcome, rows, columns, weights, *parameters)  # type: ignore[no-untyped-call]
+    return value, outcome
+
+
+def _run(
+    request: TableRequest,
+    rows: Tensor,
+    columns: Tensor | None,
+    weights: Tensor | None,
+    parameters: list[Tensor],
+    reduction: str,
+    want_gradient: bool,
+) -> Walked:
+    kernel: Kernel
+    rows, columns = rows.detach(), None if columns is None else columns.detach()
+    if isinstance(request.distance, ProductDistance):
+        kernel = ProductKernel(request.distance.form, rows, columns, want_gradient=want_gradient)
+    else:
+        kernel = DirectKernel(request.distance, rows, columns, parameters, want_gradient=want_gradient)
+    return walk(
+        request.loss,
+        kernel,
+        request.resolved,
+        Reduction(reduction),
+        weights=weights,
+        want_gradient=want_gradient,
+        like=rows,
+    )
+
+
+class _Table(torch.autograd.Function):
+    """The operation behind :func:`table_value`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        request: TableRequest,
+        outcome: Outcome,
+        rows: Tensor,
+        columns: Tensor | None,
+        weights: Tensor | None,
+        *parameters: Tensor,
+    ) -> Tensor:
+        scalar = request.reduction != "none"
+        needs = ctx.needs_input_grad
+        want_gradient = scalar and (needs[2] or needs[3] or any(needs[5:]))
+        reduction = request.reduction if scalar else "sum"
+        plain_weights = None if weights is None else weights.detach()
+        found = _run(request, rows, columns, plain_weights, list(parameters), reduction, want_gradient)
+        outcome.terms = found.terms
+        ctx.request, ctx.found = request, found
+        ctx.save_for_backward(rows, columns, weights, *parameters)
+        if scalar:
+            return rows.new_tensor(found.value)
+        return found.rows() if plain_weights is None else found.rows() * plain_weights
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "a loss over a table can't be differentiated twice: call backward without create_graph=True"
+            )
+        rows, columns, weights, *parameters = ctx.saved_tensors
+        request: TableRequest = ctx.request
+        needs = ctx.needs_input_grad
+        slope, found = upstream[0], ctx.found
+        scalar = request.reduction != "none"
+        weight_gradient = None
+        if weights is not None and needs[4]:
+            weight_gradient = found.row_scale() * slope if scalar else found.rows() * slope
+        gradients: list[Tensor | None] = [None] * (2 + len(parameters))
+        if needs[2] or needs[3] or any(needs[5:]):
+            scale: Tensor | float
+            if scalar:
+                if not found.gradients:  # they went out with an earlier backward through the same graph
+                    plain = None if weights is None else weights.detach()
+                    found = _run(request, rows, columns, plain, parameters, request.reduction, True)
+                scale = slope * found.scale
+            else:
+                plain = slope if weights is None else slope * weights.detach()
+                found = _run(request, rows, columns, plain, parameters, "sum", True)
+                scale = 1.0
+            gradients = [None if g is None else g.mul_(scale) for g in found.gradients]
+            found.gradients = []
+        gradients += [None] * (2 + len(parameters) - len(gradients))
+        wanted = [
+            g if need else None for g, need in zip(gradients, (needs[2], needs[3], *needs[5:]), strict=True)
+        ]
+        return None, None, wanted[0], wanted[1], weight_gradient, *wanted[2:]
