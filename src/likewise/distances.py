@@ -28,6 +28,7 @@ __all__ = [
     "Cityblock",
     "Cosine",
     "Distance",
+    "Dot",
     "Euclidean",
     "Form",
     "Hamming",
@@ -243,6 +244,17 @@ class Bilinear(ProductDistance):
         return {"name": "Bilinear", "shape": list(self.weight.shape)}
 
 
+class Dot(ProductDistance):
+    """``-x.z``: minus the inner product, which norms scale.
+
+    >>> Dot()(torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]]))
+    tensor([-5.])
+    """
+
+    axioms = frozenset({Axiom.SYMMETRIC})
+    form = Form.NEGATIVE_PRODUCT
+
+
 class Cityblock(Distance):
     """``sum_j |x_j - y_j|``; its slope at equal components is zero.
 
@@ -371,7 +383,7 @@ class SignedDifference(Distance):
 
 _PLAIN: dict[str, type[Distance]] = {
     kind.__name__: kind
-    for kind in (Euclidean, SquaredEuclidean, Cosine, Cityblock, Hamming, SignedDifference)
+    for kind in (Euclidean, SquaredEuclidean, Cosine, Dot, Cityblock, Hamming, SignedDifference)
 }
 _WITH_MATRIX: dict[str, type[Mahalanobis] | type[Bilinear]] = {
     "Mahalanobis": Mahalanobis,

@@ -1,20 +1,26 @@
 """Losses as plain loops over terms, from the formulas of their papers.
 
 A reference is called with the near and far distances of one row (float64 scalars) and yields
-``(part, term)``: the part is "joint", "near" or "far", and each part is averaged on its own.
+``(part, term)``: the part is "joint", "near" or "far", and each part is averaged on its own. The references
+themselves stand in ``reference/families``, a file a family; each gives ``REFERENCES`` for losses over tables
+of any relation, and ``ELSEWHERE`` for losses of another kind: the name, and the test file that keeps its
+contract.
 """
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from likewise import losses
+from likewise.losses import Loss
 from reference.tables import PlainTable
 
 Terms = Iterator[tuple[str, Tensor]]
@@ -35,72 +41,27 @@ def hinge(value: Tensor) -> Tensor:
     return value if value > 0 else value * 0
 
 
-def contrastive(
-    near: list[Tensor], far: list[Tensor], margin: float, near_margin: float, squared: bool
-) -> Terms:
-    for d in near:
-        gap = hinge(d - near_margin)
-        yield "near", gap**2 / 2 if squared else gap
-    for d in far:
-        gap = hinge(margin - d)
-        yield "far", gap**2 / 2 if squared else gap
+def dot(x: Tensor, y: Tensor) -> Tensor:
+    return -(x * y).sum()
 
 
-def triplet_margin(near: list[Tensor], far: list[Tensor], margin: float) -> Terms:
-    for p in near:
-        for n in far:
-            yield "joint", hinge(p - n + margin)
-
-
-def supervised_contrastive(near: list[Tensor], far: list[Tensor], temperature: float) -> Terms:
-    if not near:
-        return
-    total = sum(torch.exp(-d / temperature) for d in near + far)
-    logs = [torch.log(torch.exp(-d / temperature) / total) for d in near]
-    yield "joint", -sum(logs) / len(near)
-
-
-def soft_gap(near: list[Tensor], far: list[Tensor]) -> Terms:
-    if near and far:
-        yield "joint", torch.log(1 + sum(torch.exp(d) for d in near) * sum(torch.exp(-d) for d in far))
-
-
-def soft_gap_rows(distances: Tensor, near: Tensor, far: Tensor) -> Tensor:
-    positive = distances.masked_fill(~near, -torch.inf).logsumexp(1)
-    negative = (-distances).masked_fill(~far, -torch.inf).logsumexp(1)
-    return torch.nn.functional.softplus(positive + negative)
+def squared(x: Tensor, y: Tensor) -> Tensor:
+    return ((x - y) ** 2).sum()
 
 
 @dataclass
 class Reference:
     """How to build a loss and what it must equal."""
 
-    build: Callable[..., losses.Loss]
+    build: Callable[..., Loss]
     terms: Callable[..., Terms]
     options: dict[str, Any] = field(default_factory=dict)
     distance: Distance = euclidean
     arguments: tuple[Any, ...] = ()
     whole_rows: bool = False
 
-    def loss(self, **more: Any) -> losses.Loss:
+    def loss(self, **more: Any) -> Loss:
         return self.build(*self.arguments, **self.options, **more)
-
-
-REFERENCES: dict[str, list[Reference]] = {
-    "Contrastive": [
-        Reference(losses.Contrastive, contrastive, {"margin": 1.3, "near_margin": 0.0, "squared": True}),
-        Reference(losses.Contrastive, contrastive, {"margin": 1.7, "near_margin": 0.4, "squared": False}),
-    ],
-    "TripletMargin": [
-        Reference(losses.TripletMargin, triplet_margin, {"margin": 0.7}),
-    ],
-    "SupCon": [
-        Reference(losses.SupCon, supervised_contrastive, {"temperature": 0.3}, cosine),
-    ],
-    "RowFunction": [
-        Reference(losses.RowFunction, soft_gap, arguments=(soft_gap_rows,), whole_rows=True),
-    ],
-}
 
 
 def terms_of(reference: Reference, table: PlainTable, x: Tensor) -> list[list[tuple[str, Tensor]]]:
@@ -133,3 +94,20 @@ def reduced(
         for number, term in listed:
             total = total + term * (1 if weights is None else weights[number]) / max(1, divisor)
     return total
+
+
+def _families() -> list[ModuleType]:
+    import reference.families as package
+
+    names = sorted(info.name for info in pkgutil.iter_modules(package.__path__))
+    return [importlib.import_module(f"reference.families.{name}") for name in names]
+
+
+def all_references() -> dict[str, list[Reference]]:
+    """The references of every family."""
+    return {name: listed for family in _families() for name, listed in family.REFERENCES.items()}
+
+
+def kept_elsewhere() -> dict[str, str]:
+    """Losses whose contract is another test file's."""
+    return {name: file for family in _families() for name, file in getattr(family, "ELSEWHERE", {}).items()}

@@ -184,8 +184,8 @@ class Loss(nn.Module):
         value, outcome = table_value(request, rows, columns, weights)
         if outcome.terms == 0:
             warnings.warn(
-                f"{type(self).__name__}: the batch has no positive pair (or nothing to compare it with), so the "
-                "loss is zero; raise the samples a class in a batch",
+                f"{type(self).__name__}: the batch has no positive pair (or nothing to compare it with), so "
+                "the loss is zero; raise the samples a class in a batch",
                 UserWarning,
                 stacklevel=4,
             )

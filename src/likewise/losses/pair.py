@@ -19,9 +19,9 @@ class _Sums:
     """The near cells, and the sum and the count of active far terms so far."""
 
     near: Near
-    value: Tensor
-    terms: Tensor
-    active: Tensor
+    value: Tensor  # (r,)
+    active: Tensor  # (r,)
+    gap: Tensor | None = None  # of the last tile, where it comes back
 
 
 class Contrastive(TableLoss[_Sums]):
@@ -74,15 +74,22 @@ class Contrastive(TableLoss[_Sums]):
 
     def begin(self, near: Near) -> _Sums:
         """No far terms yet."""
-        zero = near.distances.new_zeros(near.distances.shape[0])
-        return _Sums(near, zero, zero.clone(), zero.clone())
+        return _Sums(near, torch.zeros_like(near.count), torch.zeros_like(near.count))
+
+    def _gap(self, tile: Tile) -> Tensor:
+        """How far unlike pairs lie inside the margin."""
+        return (self.margin - tile.distances).clamp_(min=0.0)
 
     def observe(self, tile: Tile, state: _Sums) -> None:
         """Add the far terms of a tile."""
-        gap = (self.margin - tile.distances).clamp_(min=0.0)
-        state.active += torch.count_nonzero(gap, dim=1)
-        state.terms += tile.distances.shape[1] - torch.isinf(tile.distances).sum(1)
-        state.value += gap.square_().sum(1) / 2 if self.squared else gap.sum(1)
+        gap = self._gap(tile)
+        if self.squared:
+            state.value += torch.linalg.vector_norm(gap, dim=1).square_() / 2
+        else:
+            state.value += gap.sum(1)
+        if self.reduction == "active":
+            state.active += gap.sign().sum(1)
+        state.gap = gap if tile.kept else None
 
     def _excess(self, near: Near) -> Tensor:
         """How far alike pairs lie beyond the near margin; zero where not valid."""
@@ -93,13 +100,13 @@ class Contrastive(TableLoss[_Sums]):
         excess = self._excess(state.near)
         value = excess.square().sum(1) / 2 if self.squared else excess.sum(1)
         return Rows(
-            near=Part(value, state.near.count, torch.count_nonzero(excess, dim=1)),
-            far=Part(state.value, state.terms, state.active),
+            near=Part(value, state.near.count, excess.sign().sum(1)),
+            far=Part(state.value, state.near.far_count, state.active),
         )
 
-    def slope(self, tile: Tile, state: _Sums) -> Tensor:  # noqa: ARG002
+    def slope(self, tile: Tile, state: _Sums) -> Tensor:
         """``-max(0, m - d)``, or -1 inside the margin."""
-        gap = (self.margin - tile.distances).clamp_(min=0.0)
+        gap = self._gap(tile) if state.gap is None else state.gap
         return gap.neg_() if self.squared else gap.sign_().neg_()
 
     def near_slope(self, state: _Sums) -> Tensor:

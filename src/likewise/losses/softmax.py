@@ -22,6 +22,7 @@ class _LogSum:
     near_logits: Tensor  # (r, p); minus infinity where not valid
     maximum: Tensor  # (r,)
     total: Tensor  # (r,)
+    exponentials: Tensor | None = None  # of the last tile less the maximum, where it comes back
 
     @property
     def log(self) -> Tensor:
@@ -72,7 +73,7 @@ class SupCon(TableLoss[_LogSum]):
         if logits.shape[1]:
             maximum = logits.amax(1)
         else:
-            maximum = logits.new_full((logits.shape[0],), -torch.inf)
+            maximum = torch.full_like(near.count, -torch.inf)
         # a row without positives has no finite maximum yet; any finite number does until it has one
         shift = torch.where(maximum.isfinite(), maximum, 0.0)
         return _LogSum(near, logits, maximum, (logits - shift[:, None]).exp_().sum(1))
@@ -84,9 +85,10 @@ class SupCon(TableLoss[_LogSum]):
         logits = tile.distances / -self.temperature
         maximum = torch.maximum(state.maximum, logits.amax(1))
         shift = torch.where(maximum.isfinite(), maximum, 0.0)
-        state.total *= (state.maximum - shift).exp()
-        state.total += logits.sub_(shift[:, None]).exp_().sum(1)
+        exponentials = logits.sub_(shift[:, None]).exp_()
+        state.total = state.total * (state.maximum - shift).exp() + exponentials.sum(1)
         state.maximum = maximum
+        state.exponentials = exponentials if tile.kept else None
 
     def finish(self, state: _LogSum) -> Rows:
         """Minus the mean log-probability of the positives."""
@@ -98,13 +100,17 @@ class SupCon(TableLoss[_LogSum]):
 
     def slope(self, tile: Tile, state: _LogSum) -> Tensor:
         """Minus each far column's probability over the temperature."""
-        # a row without a positive has no value: its slopes vanish with an infinite shift
-        shift = torch.where(state.near.count > 0, state.log, torch.inf)
+        # a row without a positive has no value and so no slope
+        has = state.near.count > 0
+        if state.exponentials is not None:
+            factor = torch.where(has, state.total * -self.temperature, torch.inf)
+            return state.exponentials.div_(factor[:, None])
+        shift = torch.where(has, state.log, torch.inf)
         probability = (tile.distances / -self.temperature).sub_(shift[:, None]).exp_()
         return probability.div_(-self.temperature)
 
     def near_slope(self, state: _LogSum) -> Tensor:
         """``(1/|P| - probability) / t`` for each positive."""
-        share = 1.0 / state.near.count.clamp(min=1)[:, None].to(state.log.dtype)
+        share = 1.0 / state.near.count.clamp(min=1)[:, None]
         probability = (state.near_logits - state.log[:, None]).exp()
         return ((share - probability) / self.temperature).masked_fill_(~state.near.valid, 0.0)

@@ -20,9 +20,9 @@ class _Thresholds:
 
     near: Near
     threshold: Tensor  # (r, p); minus infinity where not valid
-    value: Tensor  # (r,)
     below: Tensor  # (r, p) how many far columns lie below
-    n_far: Tensor  # (r,)
+    value: Tensor  # (r,)
+    slopes: Tensor | None = None  # of the last tile, where it comes back
 
 
 class TripletMargin(TableLoss[_Thresholds]):
@@ -67,26 +67,31 @@ class TripletMargin(TableLoss[_Thresholds]):
     def begin(self, near: Near) -> _Thresholds:
         """The thresholds."""
         threshold = (near.distances + self.margin).masked_fill_(~near.valid, -torch.inf)
-        zero = threshold.new_zeros(threshold.shape[0])
-        return _Thresholds(near, threshold, zero, torch.zeros_like(threshold), zero.clone())
+        return _Thresholds(near, threshold, torch.zeros_like(threshold), torch.zeros_like(near.count))
 
     def observe(self, tile: Tile, state: _Thresholds) -> None:
         """Add the hinges of a tile, one positive at a time."""
-        state.n_far += tile.distances.shape[1] - torch.isinf(tile.distances).sum(1)
+        slopes = torch.zeros_like(tile.distances)
+        scratch = torch.empty_like(tile.distances)
         for number in range(state.threshold.shape[1]):
-            gap = (state.threshold[:, number, None] - tile.distances).clamp_(min=0.0)
-            state.value += gap.sum(1)
-            state.below[:, number] += torch.count_nonzero(gap, dim=1)
+            threshold = state.threshold[:, number, None]
+            state.value += torch.sub(threshold, tile.distances, out=scratch).clamp_(min=0.0).sum(1)
+            state.below[:, number] += scratch.sign_().sum(1)
+            slopes.sub_(scratch)
+        state.slopes = slopes if tile.kept else None
 
     def finish(self, state: _Thresholds) -> Rows:
         """The sum of the hinges of each anchor."""
-        active = state.below.sum(1)
-        return Rows(joint=Part(state.value, state.near.count * state.n_far, active))
+        terms = state.near.count * state.near.far_count
+        return Rows(joint=Part(state.value, terms, state.below.sum(1)))
 
     def slope(self, tile: Tile, state: _Thresholds) -> Tensor:
         """Minus the number of thresholds above each far distance."""
+        if state.slopes is not None:
+            return state.slopes
         slopes, below = torch.zeros_like(tile.distances), torch.empty_like(tile.distances)
         for number in range(state.threshold.shape[1]):
+            # a comparison into floats: PyTorch adds up bools an order of magnitude slower
             slopes.sub_(torch.lt(tile.distances, state.threshold[:, number, None], out=below))
         return slopes
 

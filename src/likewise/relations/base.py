@@ -68,6 +68,10 @@ class Block(ABC):
     far: Cells | None = None
 
     @abstractmethod
+    def far_count(self) -> Tensor:
+        """How many far cells each row has: (r,) int64."""
+
+    @abstractmethod
     def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
         """Put value, in place, into the cells of columns first to last that aren't far.
 

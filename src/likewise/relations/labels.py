@@ -46,11 +46,19 @@ def exact_labels(labels: Any, what: str = "labels") -> Tensor | np.ndarray[Any, 
 class _ClassBlock(Block):
     """Rows against columns of known classes: the columns of one class are a slice of ``order``."""
 
-    def __init__(self, near: Cells, alike: Cells, twins: Tensor | None) -> None:
+    def __init__(self, near: Cells, alike: Cells, twins: Tensor | None, n_columns: int) -> None:
         self.near = near
         self._alike = alike
         self._twins = twins
+        self._n_columns = n_columns
         self._flat: dict[tuple[int, int], Tensor] = {}
+
+    def far_count(self) -> Tensor:
+        if self._twins is None:
+            return self._n_columns - self._alike.valid.sum(1)
+        hidden = self._twins.clone()
+        hidden.view(-1).index_fill_(0, self._alike.flat(0, self._n_columns), True)
+        return self._n_columns - hidden.sum(1)
 
     def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
         flat = self._flat.get((first, last))
@@ -91,13 +99,16 @@ class _ByClass(Resolved):
         if self._sides.row_ids is not None and self._sides.column_ids is not None:
             # an item may bear another class in the memory or the gallery: it is still the same item
             twins = self._sides.row_ids[start:stop, None] == self._sides.column_ids[None, :]
-        return _ClassBlock(near, Cells(columns, valid), twins)
+        return _ClassBlock(near, Cells(columns, valid), twins, self.n_columns)
 
 
 class _MaskedBlock(Block):
     def __init__(self, near: Tensor, far: Tensor) -> None:
         self.near = cells_from_mask(near)
         self._hidden = ~far
+
+    def far_count(self) -> Tensor:
+        return (~self._hidden).sum(1)
 
     def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
         tile.masked_fill_(self._hidden[:, first:last], value)
@@ -283,6 +294,9 @@ class ListedBlock(Block):
     def __init__(self, near: Cells, far: Cells) -> None:
         self.near = near
         self.far: Cells = far
+
+    def far_count(self) -> Tensor:
+        return self.far.valid.sum(1)
 
     def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:  # noqa: ARG002
         tile.masked_fill_(~self.far.valid, value)

@@ -28,25 +28,28 @@ State = TypeVar("State")
 
 @dataclass(frozen=True)
 class Near:
-    """The near cells of a block: distances (r, p), infinite where not valid; valid (r, p) bool."""
+    """The near cells of a block, and how many there are of each kind.
+
+    distances : (r, p), infinite where not valid. valid : (r, p) bool.
+    count, far_count : (r,) how many near and far cells each row has, in the distances' dtype.
+    """
 
     distances: Tensor
     valid: Tensor
-
-    @property
-    def count(self) -> Tensor:
-        """How many near cells each row has: (r,) int64."""
-        return self.valid.sum(1)
+    count: Tensor
+    far_count: Tensor
 
 
 @dataclass(frozen=True)
 class Tile:
     """Some rows by some columns: distances (r, c), infinite where the column isn't far.
 
-    A loss may overwrite ``distances`` in ``slope``, not in ``observe``.
+    distances are read, never written to. ``kept`` says that this very tile comes back in ``slope``, next
+    and alone, so that ``observe`` may leave an array of its size in the state to save work there.
     """
 
     distances: Tensor
+    kept: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class TableFunction(ABC, Generic[State]):
 
     @abstractmethod
     def slope(self, tile: Tile, state: State) -> Tensor:
-        """The derivative of each row's value by the distances of a tile: (r, c)."""
+        """The derivative of each row's value by the distances of a tile: (r, c), a new array."""
 
     @abstractmethod
     def near_slope(self, state: State) -> Tensor:

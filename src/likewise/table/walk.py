@@ -20,8 +20,8 @@ from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, Whole
 
 __all__ = ["Reduction", "Walked", "walk"]
 
-TILE = 1 << 19
-"""Numbers in a tile: 2 MB in float32, the size of a core's cache."""
+TILE = 1 << 18
+"""Numbers in a tile: 1 MB in float32, so that a tile and what a loss makes of it stay in cache."""
 
 WHOLE_ROWS = 8192
 """Up to this many columns a tile holds whole rows, and one visit is enough."""
@@ -147,17 +147,17 @@ def walk(
         row_weights = None if weights is None else weights[start:stop]
         block = resolved.block(start, stop)
         kernel.begin_block(start, stop, anchors)
-        state = loss.begin(Near(kernel.listed(block.near), block.near.valid))
+        state = loss.begin(_near(kernel, block, like))
         tiles = _tiles(block, resolved, columns)
         for first, last in tiles:
-            tile = _tile(kernel, block, first, last)
+            tile = _tile(kernel, block, first, last, kept=len(tiles) == 1)
             loss.observe(tile, state)
         _collect(loss.finish(state), out, totals, slice(start, stop), row_weights)
         if not want_gradient:
             continue
         for first, last in tiles:
             if len(tiles) > 1:
-                tile = _tile(kernel, block, first, last)
+                tile = _tile(kernel, block, first, last, kept=False)
             slopes = _weighted(loss.slope(tile, state), row_weights)
             if block.far is not None:
                 kernel.spread_listed(slopes, block.far)
@@ -172,19 +172,28 @@ def walk(
     out.terms = sum(total.terms for total in totals.values())
     if want_gradient:
         if loss.apart:
-            _spread_near(loss, kernel, resolved, weights, rows, out.divisors["far"] / out.divisors["near"])
+            _spread_near(
+                loss, kernel, resolved, weights, rows, out.divisors["far"] / out.divisors["near"], like
+            )
         out.gradients = kernel.gradients()
     return out
 
 
-def _tile(kernel: Kernel, block: Block, first: int, last: int) -> Tile:
+def _near(kernel: Kernel, block: Block, like: Tensor) -> Near:
+    """The near cells of a block."""
+    near = block.near
+    count, far_count = near.valid.sum(1).to(like.dtype), block.far_count().to(like.dtype)
+    return Near(kernel.listed(near), near.valid, count, far_count)
+
+
+def _tile(kernel: Kernel, block: Block, first: int, last: int, *, kept: bool) -> Tile:
     """A tile with infinity where the column isn't far."""
     if block.far is not None:
-        return Tile(kernel.listed(block.far))
+        return Tile(kernel.listed(block.far), kept)
     distances = kernel.tile(first, last)
     block.hide(distances, first, last, torch.inf)
     kernel.mend(distances)
-    return Tile(distances)
+    return Tile(distances, kept)
 
 
 def _weighted(slopes: Tensor, weights: Tensor | None) -> Tensor:
@@ -207,6 +216,7 @@ def _spread_near(
     weights: Tensor | None,
     rows: int,
     scale: float,
+    like: Tensor,
 ) -> None:
     """Spread the near slopes of a loss whose near part has a divisor of its own, known only now."""
     for start in range(0, resolved.n_rows, rows):
@@ -214,7 +224,7 @@ def _spread_near(
         anchors = None if resolved.anchors is None else resolved.anchors[start:stop]
         block = resolved.block(start, stop)
         kernel.begin_block(start, stop, anchors)
-        state = loss.begin(Near(kernel.listed(block.near), block.near.valid))
+        state = loss.begin(_near(kernel, block, like))
         slopes = _weighted(loss.near_slope(state), None if weights is None else weights[start:stop])
         kernel.spread_listed(slopes * scale, block.near)
 
