@@ -105,6 +105,8 @@ class ProductDistance(Distance):
     """A distance that a matrix product of features gives: the engine walks these at full speed."""
 
     form: ClassVar[Form]
+    unit: ClassVar[bool] = False
+    """Whether ``features`` are the inputs at unit length and nothing else."""
 
     def features(self, x: Tensor) -> Tensor:
         """Map rows ``(..., d)`` to features ``(..., k)``."""
@@ -169,6 +171,7 @@ class Cosine(ProductDistance):
 
     axioms = _SYMMETRIC_DISSIMILARITY
     form = Form.HALF_SQUARED
+    unit = True
 
     def features(self, x: Tensor) -> Tensor:
         """Rows at unit length."""

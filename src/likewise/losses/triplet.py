@@ -20,8 +20,10 @@ class _Thresholds:
 
     near: Near
     threshold: Tensor  # (r, p); minus infinity where not valid
-    below: Tensor  # (r, p) how many far columns lie below
-    value: Tensor  # (r,)
+    middle: Tensor  # (r,) the mean threshold
+    reach: float  # no threshold lies farther from its row's mean
+    below: Tensor  # (r, p) how many far columns lie below each threshold
+    value: Tensor  # (r,) the hinges, taken from the mean threshold
     slopes: Tensor | None = None  # of the last tile, where it comes back
 
 
@@ -66,34 +68,43 @@ class TripletMargin(TableLoss[_Thresholds]):
 
     def begin(self, near: Near) -> _Thresholds:
         """The thresholds."""
-        threshold = (near.distances + self.margin).masked_fill_(~near.valid, -torch.inf)
-        return _Thresholds(near, threshold, torch.zeros_like(threshold), torch.zeros_like(near.count))
+        known = (near.distances + self.margin).masked_fill_(~near.valid, 0.0)
+        middle = known.sum(1) / near.count.clamp(min=1)
+        reach = (known - middle[:, None]).masked_fill_(~near.valid, 0.0).abs().sum()
+        threshold = known.masked_fill(~near.valid, -torch.inf)
+        zero = torch.zeros_like(near.count)
+        return _Thresholds(near, threshold, middle, float(reach) + 1.0, torch.zeros_like(threshold), zero)
 
     def observe(self, tile: Tile, state: _Thresholds) -> None:
-        """Add the hinges of a tile, one positive at a time."""
-        slopes = torch.zeros_like(tile.distances)
-        scratch = torch.empty_like(tile.distances)
-        for number in range(state.threshold.shape[1]):
-            threshold = state.threshold[:, number, None]
-            state.value += torch.sub(threshold, tile.distances, out=scratch).clamp_(min=0.0).sum(1)
-            state.below[:, number] += scratch.sign_().sum(1)
-            slopes.sub_(scratch)
+        """Count the far columns below each threshold, and add up the hinges."""
+        slopes = self._count(tile, state.threshold, state.below)
+        # sum_k sum_{d_j < t_k} (t_k - d_j), taken about the row's mean threshold so that little cancels;
+        # no active cell lies deeper than -reach, and the others have no slope
+        gap = torch.sub(state.middle[:, None], tile.distances).clamp_(min=-state.reach)
+        state.value -= gap.mul_(slopes).sum(1)
         state.slopes = slopes if tile.kept else None
+
+    @staticmethod
+    def _count(tile: Tile, threshold: Tensor, below: Tensor | None) -> Tensor:
+        """Minus the number of thresholds above each distance; adds the counts by threshold to below."""
+        slopes, scratch = torch.zeros_like(tile.distances), torch.empty_like(tile.distances)
+        for number in range(threshold.shape[1]):
+            # a comparison into floats: PyTorch adds up bools an order of magnitude slower
+            torch.lt(tile.distances, threshold[:, number, None], out=scratch)
+            slopes.sub_(scratch)
+            if below is not None:
+                below[:, number] += scratch.sum(1)
+        return slopes
 
     def finish(self, state: _Thresholds) -> Rows:
         """The sum of the hinges of each anchor."""
-        terms = state.near.count * state.near.far_count
-        return Rows(joint=Part(state.value, terms, state.below.sum(1)))
+        offset = (state.threshold - state.middle[:, None]).masked_fill_(~state.near.valid, 0.0)
+        value = state.value + (offset * state.below).sum(1)
+        return Rows(joint=Part(value, state.near.count * state.near.far_count, state.below.sum(1)))
 
     def slope(self, tile: Tile, state: _Thresholds) -> Tensor:
         """Minus the number of thresholds above each far distance."""
-        if state.slopes is not None:
-            return state.slopes
-        slopes, below = torch.zeros_like(tile.distances), torch.empty_like(tile.distances)
-        for number in range(state.threshold.shape[1]):
-            # a comparison into floats: PyTorch adds up bools an order of magnitude slower
-            slopes.sub_(torch.lt(tile.distances, state.threshold[:, number, None], out=below))
-        return slopes
+        return self._count(tile, state.threshold, None) if state.slopes is None else state.slopes
 
     def near_slope(self, state: _Thresholds) -> Tensor:
         """The number of far columns below each threshold."""

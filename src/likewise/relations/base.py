@@ -25,6 +25,11 @@ class Cells:
     valid: Tensor
     anchors: Tensor | None = None
 
+    def rows(self, start: int, stop: int) -> Cells:
+        """The cells of rows start to stop of the block."""
+        anchors = None if self.anchors is None else self.anchors[start:stop]
+        return Cells(self.columns[start:stop], self.valid[start:stop], anchors)
+
     def flat(self, first: int, last: int) -> Tensor:
         """Positions of the valid cells within the tile of columns first to last, row by row."""
         width = last - first
@@ -57,26 +62,55 @@ class Sides:
         return torch.zeros((1, 1), dtype=torch.bool, device=columns.device)
 
 
-class Block(ABC):
-    """The relation of a block of rows of a table.
+@dataclass(frozen=True)
+class Block:
+    """The relation of a block of rows of a table with ``n_columns`` columns.
 
-    ``near`` lists the near cells. ``far`` lists the far ones, or is None where every cell is far that
-    ``hide`` leaves alone.
+    near : the near cells.
+    far : the far cells, or None where every cell is far that isn't hidden.
+    hidden, mask : the cells that aren't far where ``far`` is None, as a list, as a bool array (r, m), or
+        both; near cells are among them.
     """
 
+    n_columns: int
     near: Cells
     far: Cells | None = None
+    hidden: Cells | None = None
+    mask: Tensor | None = None
 
-    @abstractmethod
     def far_count(self) -> Tensor:
         """How many far cells each row has: (r,) int64."""
+        if self.far is not None:
+            return self.far.valid.sum(1)
+        if self.mask is None:
+            cells = self.near if self.hidden is None else self.hidden
+            return self.n_columns - cells.valid.sum(1)
+        hidden = self.mask
+        if self.hidden is not None:
+            hidden = hidden.clone()
+            hidden.view(-1).index_fill_(0, self.hidden.flat(0, self.n_columns), True)
+        return self.n_columns - hidden.sum(1)
 
-    @abstractmethod
     def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
         """Put value, in place, into the cells of columns first to last that aren't far.
 
-        tile : (rows of the block, last - first), contiguous.
+        tile : (rows of the block, last - first), contiguous; with listed far cells, those themselves.
         """
+        if self.far is not None:
+            tile.masked_fill_(~self.far.valid, value)
+            return
+        if self.hidden is not None:
+            tile.view(-1).index_fill_(0, self.hidden.flat(first, last), value)
+        if self.mask is not None:
+            tile.masked_fill_(self.mask[:, first:last], value)
+
+    def rows(self, start: int, stop: int) -> Block:
+        """Rows start to stop of this block."""
+        near, far, hidden = (
+            None if cells is None else cells.rows(start, stop) for cells in (self.near, self.far, self.hidden)
+        )
+        assert near is not None
+        return Block(self.n_columns, near, far, hidden, None if self.mask is None else self.mask[start:stop])
 
 
 class Resolved(ABC):

@@ -43,32 +43,6 @@ def exact_labels(labels: Any, what: str = "labels") -> Tensor | np.ndarray[Any, 
     raise InputError(f"{what} must be whole numbers or strings; found {array.dtype}")
 
 
-class _ClassBlock(Block):
-    """Rows against columns of known classes: the columns of one class are a slice of ``order``."""
-
-    def __init__(self, near: Cells, alike: Cells, twins: Tensor | None, n_columns: int) -> None:
-        self.near = near
-        self._alike = alike
-        self._twins = twins
-        self._n_columns = n_columns
-        self._flat: dict[tuple[int, int], Tensor] = {}
-
-    def far_count(self) -> Tensor:
-        if self._twins is None:
-            return self._n_columns - self._alike.valid.sum(1)
-        hidden = self._twins.clone()
-        hidden.view(-1).index_fill_(0, self._alike.flat(0, self._n_columns), True)
-        return self._n_columns - hidden.sum(1)
-
-    def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
-        flat = self._flat.get((first, last))
-        if flat is None:
-            flat = self._flat[(first, last)] = self._alike.flat(first, last)
-        tile.view(-1).index_fill_(0, flat, value)
-        if self._twins is not None:
-            tile.masked_fill_(self._twins[:, first:last], value)
-
-
 class _ByClass(Resolved):
     """One class an item. near: the same class, another item; far: another class, another item."""
 
@@ -99,19 +73,12 @@ class _ByClass(Resolved):
         if self._sides.row_ids is not None and self._sides.column_ids is not None:
             # an item may bear another class in the memory or the gallery: it is still the same item
             twins = self._sides.row_ids[start:stop, None] == self._sides.column_ids[None, :]
-        return _ClassBlock(near, Cells(columns, valid), twins, self.n_columns)
+        return Block(self.n_columns, near, hidden=Cells(columns, valid), mask=twins)
 
 
-class _MaskedBlock(Block):
-    def __init__(self, near: Tensor, far: Tensor) -> None:
-        self.near = cells_from_mask(near)
-        self._hidden = ~far
-
-    def far_count(self) -> Tensor:
-        return (~self._hidden).sum(1)
-
-    def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:
-        tile.masked_fill_(self._hidden[:, first:last], value)
+def _masked(near: Tensor, far: Tensor) -> Block:
+    """A block from bool arrays (r, m)."""
+    return Block(near.shape[1], cells_from_mask(near), mask=~far)
 
 
 class _ByMembership(Resolved):
@@ -129,7 +96,7 @@ class _ByMembership(Resolved):
         numbers = torch.arange(start, stop, device=rows.device)[:, None]
         every = torch.arange(self.n_columns, device=rows.device)[None, :]
         other = ~self._sides.same(numbers, every)
-        return _MaskedBlock(share & other, ~share & known & other)
+        return _masked(share & other, ~share & known & other)
 
 
 class Labels(Relation):
@@ -241,7 +208,7 @@ class _PartlyKnown(Resolved):
         known = self._row_known[start:stop, None] & self._column_known[None, :]
         known = known & ~self._sides.same(numbers, every)
         alike = self._rows[start:stop, None] == self._columns[None, :]
-        return _MaskedBlock(alike & known, ~alike & known)
+        return _masked(alike & known, ~alike & known)
 
 
 class Chunklets(Relation):
@@ -285,18 +252,4 @@ class _ByChunklet(Resolved):
     def block(self, start: int, stop: int) -> Block:
         near = self._classes.block(start, stop).near
         near = Cells(near.columns, near.valid & self._assigned[start:stop, None])
-        return ListedBlock(near, Cells(near.columns[:, :0], near.valid[:, :0]))
-
-
-class ListedBlock(Block):
-    """Near and far cells listed; the tile is the list of far cells, of which the padding is hidden."""
-
-    def __init__(self, near: Cells, far: Cells) -> None:
-        self.near = near
-        self.far: Cells = far
-
-    def far_count(self) -> Tensor:
-        return self.far.valid.sum(1)
-
-    def hide(self, tile: Tensor, first: int, last: int, value: float) -> None:  # noqa: ARG002
-        tile.masked_fill_(~self.far.valid, value)
+        return Block(self.n_columns, near, far=Cells(near.columns[:, :0], near.valid[:, :0]))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.relations.base import Block, Cells, Relation, Resolved, Sides, check_count
-from likewise.relations.labels import ListedBlock, _ByClass, exact_labels
+from likewise.relations.labels import _ByClass, exact_labels
 
 __all__ = ["Mask", "Matches", "Pairs", "Quadruplets", "Scores", "Triplets"]
 
@@ -71,7 +71,8 @@ class _Lists(Resolved):
         return Cells(columns[(begin[:, None] + slots).clamp_(max=columns.shape[0] - 1)], valid)
 
     def block(self, start: int, stop: int) -> Block:
-        return ListedBlock(self._cells(self._near, start, stop), self._cells(self._far, start, stop))
+        near, far = (self._cells(listed, start, stop) for listed in (self._near, self._far))
+        return Block(self.n_columns, near, far=far)
 
 
 def _unique(cells: Tensor) -> Tensor:
@@ -211,9 +212,10 @@ class _Comparisons(Resolved):
     def block(self, start: int, stop: int) -> Block:
         valid = torch.ones(stop - start, 1, dtype=torch.bool, device=self._near.device)
         anchors = self._far[0, start:stop, None] if self._own else None
-        return ListedBlock(
+        return Block(
+            self.n_columns,
             Cells(self._near[1, start:stop, None], valid),
-            Cells(self._far[1, start:stop, None], valid, anchors),
+            far=Cells(self._far[1, start:stop, None], valid, anchors),
         )
 
 

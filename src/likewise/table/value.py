@@ -16,7 +16,8 @@ from torch import Tensor
 from likewise.distances import Distance, ProductDistance
 from likewise.errors import UnsupportedError
 from likewise.relations import Resolved
-from likewise.table.kernels import DirectKernel, Kernel, ProductKernel
+from likewise.table.kernels import DirectKernel, Kernel
+from likewise.table.product import ProductKernel
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.walk import Reduction, Walked, walk
 
@@ -56,12 +57,14 @@ def table_value(
     parameters: list[Tensor] = []
     if isinstance(request.distance, ProductDistance):
         # features are ordinary PyTorch: autograd goes through them to inputs and parameters
-        features = request.distance.features(rows)
-        if columns is not None:
-            columns = request.distance.column_features(columns)
-        elif type(request.distance).column_features is not ProductDistance.column_features:
-            columns = request.distance.column_features(rows)
-        rows = features
+        # (unit length is brought about in the kernel, without a copy for autograd)
+        if not request.distance.unit:
+            features = request.distance.features(rows)
+            if columns is not None:
+                columns = request.distance.column_features(columns)
+            elif type(request.distance).column_features is not ProductDistance.column_features:
+                columns = request.distance.column_features(rows)
+            rows = features
     else:
         parameters = list(request.distance.parameters())
     value: Tensor = _Table.apply(request, outcome, rows, columns, weights, *parameters)  # type: ignore[no-untyped-call]
@@ -80,7 +83,8 @@ def _run(
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
-        kernel = ProductKernel(request.distance.form, rows, columns, want_gradient=want_gradient)
+        unit = request.distance.unit
+        kernel = ProductKernel(request.distance.form, rows, columns, unit=unit, want_gradient=want_gradient)
     else:
         kernel = DirectKernel(request.distance, rows, columns, parameters, want_gradient=want_gradient)
     return walk(

@@ -1,12 +1,14 @@
 """The one engine: walks a table of distances tile by tile and never holds it.
 
-For each block of rows: the near cells are gathered, all tiles observed, the rows finished; then, when
-a gradient is wanted, all tiles are visited again for their slopes (the product is taken again), or,
-when whole rows fit a tile, the one tile that is still there is used.
+Rows are taken in groups, whose near cells are listed once, and within a group in blocks. Where whole
+rows fit a tile, one visit does it all: the product is taken once, near cells are read off it, the rows
+are observed and finished, and the same tile becomes slopes. Where they don't, near cells are gathered
+by subtraction before the walk, all tiles are observed, and, when a gradient is wanted, visited again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.relations import Block, Resolved
+from likewise.relations import Block, Cells, Resolved
 from likewise.table.kernels import Kernel
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 
@@ -26,8 +28,17 @@ TILE = 1 << 18
 WHOLE_ROWS = 8192
 """Up to this many columns a tile holds whole rows, and one visit is enough."""
 
+ROWS = 256
+"""Rows in a tile of some of the columns."""
 
-@dataclass
+FEWEST_ROWS = 64
+"""Rows in a tile of whole rows, at least: thinner products are slow."""
+
+GROUP = 1 << 17
+"""Listed cells in a group of rows."""
+
+
+@dataclass(frozen=True)
 class Reduction:
     """How rows become one number: ``mean`` or ``active`` (over the terms, or those not zero), ``sum``."""
 
@@ -39,31 +50,16 @@ class Reduction:
 
 
 @dataclass
-class _Total:
-    """Running sums of one part, kept in float64."""
-
-    value: float = 0.0
-    terms: float = 0.0
-    active: float = 0.0
-
-    def add(self, part: Part, weights: Tensor | None) -> None:
-        value = part.value if weights is None else part.value * weights
-        self.value += float(value.sum(dtype=torch.float64))
-        self.terms += float(part.terms.sum())
-        self.active += float(part.active.sum())
-
-
-@dataclass
 class Walked:
     """What a walk found.
 
-    parts : each part's sum of terms by row (n,), before weights.
+    parts : each part's sum of terms, number of terms and of active ones, by row (n,), before weights.
     divisors : what each part's sum was divided by in ``value``.
     value : the reduced value. scale : what ``gradients`` still have to be multiplied with.
     terms : how many terms there were in all; zero means that nothing could be learned.
     """
 
-    parts: dict[str, Tensor]
+    parts: dict[str, Part]
     divisors: dict[str, float] = field(default_factory=dict)
     value: float = 0.0
     scale: float = 1.0
@@ -72,37 +68,114 @@ class Walked:
 
     def rows(self) -> Tensor:
         """Each row's sum of terms (n,), parts added."""
-        return torch.stack(list(self.parts.values())).sum(0)
+        values = [part.value for part in self.parts.values()]
+        return values[0] if len(values) == 1 else torch.stack(values).sum(0)
 
     def row_scale(self) -> Tensor:
         """The derivative of ``value`` by each row's weight (n,)."""
-        return torch.stack([part / self.divisors[name] for name, part in self.parts.items()]).sum(0)
+        return torch.stack([part.value / self.divisors[name] for name, part in self.parts.items()]).sum(0)
+
+    def reduce(self, reduction: Reduction, weights: Tensor | None) -> None:
+        """Fill value, divisors and terms; sums are taken in float64."""
+        for name, part in self.parts.items():
+            value = part.value if weights is None else part.value * weights
+            terms, active = float(part.terms.sum()), float(part.active.sum())
+            self.divisors[name] = reduction.divisor(terms, active)
+            self.value += float(value.sum(dtype=torch.float64)) / self.divisors[name]
+            self.terms += terms
 
 
-ROWS = 256
-"""Rows in a tile of some of the columns."""
+@dataclass(frozen=True)
+class _Plan:
+    """Rows a group, rows a block, columns a tile, and whether a tile holds whole rows."""
+
+    group: int
+    rows: int
+    columns: int
+    whole: bool
 
 
-def _blocks(resolved: Resolved, width: int, whole: bool) -> tuple[int, int]:
-    """Rows a block and columns a tile."""
+def _plan(resolved: Resolved, width: int, *, needs_whole: bool) -> _Plan:
     cells = max(64, TILE // width)
-    columns = max(1, resolved.longest if resolved.far_is_listed and not whole else resolved.n_columns)
-    if whole or resolved.far_is_listed or columns <= WHOLE_ROWS // width:
-        rows = cells // columns
-    else:
-        rows, columns = ROWS, max(1, cells // ROWS)
-        if width > 1:
-            rows = columns = int(cells**0.5)
-    listed = max(1, resolved.longest)
-    return max(1, min(rows, max(8, 2 * cells // listed), resolved.n_rows)), columns
+    group = max(1, min(resolved.n_rows, max(FEWEST_ROWS, GROUP // max(1, resolved.longest))))
+    if resolved.far_is_listed and not needs_whole:
+        return _Plan(group, group, max(1, resolved.longest), whole=False)
+    columns = max(1, resolved.n_columns)
+    if needs_whole or columns <= WHOLE_ROWS // width:
+        rows = max(FEWEST_ROWS // width, cells // columns, 1)
+        return _Plan(max(group, min(rows, resolved.n_rows)), rows, columns, whole=True)
+    rows = ROWS if width == 1 else int(cells**0.5)
+    return _Plan(max(group, min(rows, resolved.n_rows)), rows, max(1, cells // rows), whole=False)
 
 
-def _tiles(block: Block, resolved: Resolved, columns: int) -> list[tuple[int, int]]:
-    if block.far is not None:
-        return [(0, block.far.columns.shape[1])]
-    return [
-        (first, min(first + columns, resolved.n_columns)) for first in range(0, resolved.n_columns, columns)
-    ]
+@dataclass(frozen=True)
+class _Listing:
+    """The valid cells of a group in one list: padded position, row in the group, column; each row's end."""
+
+    slots: Tensor
+    row: Tensor
+    column: Tensor
+    ends: list[int]
+
+    def of(self, start: int, stop: int) -> slice:
+        """The part of the list that rows start to stop of the group own."""
+        return slice(self.ends[start - 1] if start else 0, self.ends[stop - 1] if stop else 0)
+
+
+def _list(cells: Cells) -> _Listing:
+    padded = max(1, cells.columns.shape[1])
+    slots = cells.valid.reshape(-1).nonzero().view(-1)
+    row = torch.div(slots, padded, rounding_mode="floor")
+    ends = cells.valid.sum(1).cumsum(0).tolist()
+    return _Listing(slots, row, cells.columns.reshape(-1)[slots], ends)
+
+
+@dataclass
+class _Visit:
+    """A block of rows under the walk: which rows, their relation, and the lists of the group."""
+
+    start: int
+    stop: int
+    block: Block
+    near: Cells
+    listing: _Listing | None
+    hidden: _Listing | None
+    offset: int  # the block's first row within the group
+    count: Tensor
+    far_count: Tensor
+
+    def flat(self, listing: _Listing, columns: int) -> tuple[slice, Tensor]:
+        """The block's part of a list, and its positions in a tile of whole rows."""
+        part = listing.of(self.offset, self.offset + self.stop - self.start)
+        return part, (listing.row[part] - self.offset) * columns + listing.column[part]
+
+
+def _visits(resolved: Resolved, kernel: Kernel, plan: _Plan, like: Tensor) -> Iterator[_Visit]:
+    """The blocks of a table in turn; the kernel is turned to each."""
+    for first in range(0, resolved.n_rows, plan.group):
+        last = min(first + plan.group, resolved.n_rows)
+        group = resolved.block(first, last)
+        count, far_count = group.near.valid.sum(1).to(like.dtype), group.far_count().to(like.dtype)
+        listing = _list(group.near) if plan.whole else None
+        hidden = _list(group.hidden) if plan.whole and group.hidden is not None else None
+        for start in range(first, last, plan.rows):
+            stop = min(start + plan.rows, last)
+            part = slice(start - first, stop - first)
+            block = group if stop - start == last - first else group.rows(part.start, part.stop)
+            kernel.begin_block(
+                start, stop, None if resolved.anchors is None else resolved.anchors[start:stop]
+            )
+            yield _Visit(
+                start,
+                stop,
+                block,
+                block.near,
+                listing,
+                hidden,
+                part.start,
+                count[part],
+                far_count[part],
+            )
 
 
 def walk(
@@ -135,55 +208,155 @@ def walk(
     -------
     Walked
     """
-    if isinstance(loss, WholeRows):
-        return _walk_whole(loss, kernel, resolved, reduction, weights, want_gradient, like)
-    names = ("near", "far") if loss.apart else ("joint",)
-    out = Walked({name: like.new_zeros(resolved.n_rows) for name in names})
-    totals = {name: _Total() for name in names}
-    rows, columns = _blocks(resolved, kernel.width, whole=False)
-    for start in range(0, resolved.n_rows, rows):
-        stop = min(start + rows, resolved.n_rows)
-        anchors = None if resolved.anchors is None else resolved.anchors[start:stop]
-        row_weights = None if weights is None else weights[start:stop]
-        block = resolved.block(start, stop)
-        kernel.begin_block(start, stop, anchors)
-        state = loss.begin(_near(kernel, block, like))
-        tiles = _tiles(block, resolved, columns)
-        for first, last in tiles:
-            tile = _tile(kernel, block, first, last, kept=len(tiles) == 1)
-            loss.observe(tile, state)
-        _collect(loss.finish(state), out, totals, slice(start, stop), row_weights)
-        if not want_gradient:
-            continue
-        for first, last in tiles:
-            if len(tiles) > 1:
-                tile = _tile(kernel, block, first, last, kept=False)
-            slopes = _weighted(loss.slope(tile, state), row_weights)
-            if block.far is not None:
-                kernel.spread_listed(slopes, block.far)
-            else:
-                kernel.spread(slopes, tile.distances)
-        if not loss.apart:
-            kernel.spread_listed(_weighted(loss.near_slope(state), row_weights), block.near)
-    main = "far" if loss.apart else "joint"
-    out.divisors = {name: reduction.divisor(total.terms, total.active) for name, total in totals.items()}
-    out.value = sum(total.value / out.divisors[name] for name, total in totals.items())
-    out.scale = 1.0 / out.divisors[main]
-    out.terms = sum(total.terms for total in totals.values())
+    apart = isinstance(loss, TableFunction) and loss.apart
+    plan = _plan(resolved, kernel.width, needs_whole=isinstance(loss, WholeRows))
+    # of a loss in two parts, what a near slope counts beside a far one; unknown before the walk where
+    # divisors count active terms, and then the near slopes wait for its end
+    near_scale = _near_scale(resolved, plan, reduction) if apart else 1.0
+    found: list[Rows] = []
+    for visit in _visits(resolved, kernel, plan, like):
+        row_weights = None if weights is None else weights[visit.start : visit.stop, None]
+        if isinstance(loss, WholeRows):
+            found.append(_visit_whole_rows(loss, kernel, visit, row_weights, want_gradient))
+        elif plan.whole:
+            found.append(_visit_once(loss, kernel, visit, row_weights, near_scale, want_gradient))
+        else:
+            found.append(_visit_twice(loss, kernel, visit, plan, row_weights, near_scale, want_gradient))
+    out = Walked(_joined(found, ("near", "far") if apart else ("joint",), like))
+    out.reduce(reduction, weights)
+    out.scale = 1.0 / out.divisors["far" if apart else "joint"]
     if want_gradient:
-        if loss.apart:
+        if isinstance(loss, TableFunction) and near_scale is None:
             _spread_near(
-                loss, kernel, resolved, weights, rows, out.divisors["far"] / out.divisors["near"], like
+                loss, kernel, resolved, plan, weights, out.divisors["far"] / out.divisors["near"], like
             )
         out.gradients = kernel.gradients()
     return out
 
 
-def _near(kernel: Kernel, block: Block, like: Tensor) -> Near:
-    """The near cells of a block."""
-    near = block.near
-    count, far_count = near.valid.sum(1).to(like.dtype), block.far_count().to(like.dtype)
-    return Near(kernel.listed(near), near.valid, count, far_count)
+def _near_scale(resolved: Resolved, plan: _Plan, reduction: Reduction) -> float | None:
+    """The divisor of the far part over that of the near part, where counts alone tell."""
+    if reduction.name == "active":
+        return None
+    if reduction.name == "sum":
+        return 1.0
+    near = far = 0
+    for first in range(0, resolved.n_rows, plan.group):
+        group = resolved.block(first, min(first + plan.group, resolved.n_rows))
+        near, far = near + int(group.near.valid.sum()), far + int(group.far_count().sum())
+    return max(1, far) / max(1, near)
+
+
+def _scaled(slopes: Tensor, weights: Tensor | None, scale: float) -> Tensor:
+    """Near slopes, which a state may still hold, times weights and scale."""
+    slopes = slopes if scale == 1.0 else slopes * scale
+    return slopes if weights is None else slopes * weights
+
+
+def _joined(found: list[Rows], names: tuple[str, ...], like: Tensor) -> dict[str, Part]:
+    """The parts of all blocks, end to end."""
+    parts = {}
+    for name in names:
+        blocks: list[Part] = [getattr(rows, name) for rows in found]
+        if len(blocks) == 1:
+            parts[name] = blocks[0]
+        elif blocks:
+            parts[name] = Part(
+                torch.cat([part.value for part in blocks]),
+                torch.cat([part.terms for part in blocks]),
+                torch.cat([part.active for part in blocks]),
+            )
+        else:
+            parts[name] = Part(like.new_zeros(0), like.new_zeros(0), like.new_zeros(0))
+    return parts
+
+
+def _weighted(slopes: Tensor, weights: Tensor | None) -> Tensor:
+    return slopes if weights is None else slopes.mul_(weights)
+
+
+def _visit_once(
+    loss: TableFunction[Any],
+    kernel: Kernel,
+    visit: _Visit,
+    weights: Tensor | None,
+    near_scale: float | None,
+    want_gradient: bool,
+) -> Rows:
+    """Observe, finish and spread a block whose whole rows fit a tile."""
+    n_columns = visit.block.n_columns
+    distances = kernel.tile(0, n_columns)
+    assert visit.listing is not None
+    part, flat = visit.flat(visit.listing, n_columns)
+    row, slots = (
+        visit.listing.row[part],
+        visit.listing.slots[part] - visit.offset * visit.near.columns.shape[1],
+    )
+    anchors = row - visit.offset
+    anchors = anchors + visit.start if kernel.anchors is None else kernel.anchors[anchors]
+    near = kernel.near_in_tile(distances, flat, anchors, visit.listing.column[part])
+    _hide(distances, visit, n_columns)
+    kernel.mend(distances)
+    padded = distances.new_full(visit.near.columns.shape, torch.inf)
+    padded.view(-1).index_copy_(0, slots, near.distances)
+    state = loss.begin(Near(padded, visit.near.valid, visit.count, visit.far_count))
+    tile = Tile(distances, kept=want_gradient)
+    loss.observe(tile, state)
+    found = loss.finish(state)
+    if want_gradient:
+        slopes = _weighted(loss.slope(tile, state), weights)
+        if near_scale is None:
+            kernel.spread(slopes, distances, None, None)
+        else:
+            near_slopes = _scaled(loss.near_slope(state), weights, near_scale).reshape(-1)[slots]
+            kernel.spread(slopes, distances, near, near_slopes)
+    return found
+
+
+def _hide(distances: Tensor, visit: _Visit, n_columns: int) -> None:
+    """Fill the cells of whole rows that aren't far with infinity."""
+    if visit.hidden is None:
+        visit.block.hide(distances, 0, n_columns, torch.inf)
+        return
+    distances.view(-1).index_fill_(0, visit.flat(visit.hidden, n_columns)[1], torch.inf)
+    if visit.block.mask is not None:
+        distances.masked_fill_(visit.block.mask, torch.inf)
+
+
+def _visit_twice(
+    loss: TableFunction[Any],
+    kernel: Kernel,
+    visit: _Visit,
+    plan: _Plan,
+    weights: Tensor | None,
+    near_scale: float | None,
+    want_gradient: bool,
+) -> Rows:
+    """Observe all tiles of a block, finish, and visit the tiles again for their slopes."""
+    block = visit.block
+    state = loss.begin(Near(kernel.listed(block.near), block.near.valid, visit.count, visit.far_count))
+    if block.far is not None:
+        tiles = [(0, block.far.columns.shape[1])]
+    else:
+        starts = range(0, block.n_columns, plan.columns)
+        tiles = [(first, min(first + plan.columns, block.n_columns)) for first in starts]
+    kept = want_gradient and len(tiles) == 1
+    for first, last in tiles:
+        tile = _tile(kernel, block, first, last, kept=kept)
+        loss.observe(tile, state)
+    found = loss.finish(state)
+    if want_gradient:
+        for first, last in tiles:
+            if not kept:
+                tile = _tile(kernel, block, first, last, kept=False)
+            slopes = _weighted(loss.slope(tile, state), weights)
+            if block.far is not None:
+                kernel.spread_listed(slopes, block.far)
+            else:
+                kernel.spread(slopes, tile.distances, None, None)
+        if near_scale is not None:
+            kernel.spread_listed(_scaled(loss.near_slope(state), weights, near_scale), block.near)
+    return found
 
 
 def _tile(kernel: Kernel, block: Block, first: int, last: int, *, kept: bool) -> Tile:
@@ -196,87 +369,47 @@ def _tile(kernel: Kernel, block: Block, first: int, last: int, *, kept: bool) ->
     return Tile(distances, kept)
 
 
-def _weighted(slopes: Tensor, weights: Tensor | None) -> Tensor:
-    return slopes if weights is None else slopes * weights[:, None]
-
-
-def _collect(
-    found: Rows, out: Walked, totals: dict[str, _Total], rows: slice, weights: Tensor | None
-) -> None:
-    for name, part in (("joint", found.joint), ("near", found.near), ("far", found.far)):
-        if part is not None:
-            out.parts[name][rows] = part.value
-            totals[name].add(part, weights)
-
-
 def _spread_near(
     loss: TableFunction[Any],
     kernel: Kernel,
     resolved: Resolved,
+    plan: _Plan,
     weights: Tensor | None,
-    rows: int,
     scale: float,
     like: Tensor,
 ) -> None:
     """Spread the near slopes of a loss whose near part has a divisor of its own, known only now."""
-    for start in range(0, resolved.n_rows, rows):
-        stop = min(start + rows, resolved.n_rows)
-        anchors = None if resolved.anchors is None else resolved.anchors[start:stop]
-        block = resolved.block(start, stop)
-        kernel.begin_block(start, stop, anchors)
-        state = loss.begin(_near(kernel, block, like))
-        slopes = _weighted(loss.near_slope(state), None if weights is None else weights[start:stop])
-        kernel.spread_listed(slopes * scale, block.near)
+    plan = _Plan(plan.group, plan.group, plan.columns, whole=False)
+    for visit in _visits(resolved, kernel, plan, like):
+        near = visit.near
+        state = loss.begin(Near(kernel.listed(near), near.valid, visit.count, visit.far_count))
+        row_weights = None if weights is None else weights[visit.start : visit.stop, None]
+        kernel.spread_listed(_scaled(loss.near_slope(state), row_weights, scale), near)
 
 
-def _walk_whole(
-    loss: WholeRows,
-    kernel: Kernel,
-    resolved: Resolved,
-    reduction: Reduction,
-    weights: Tensor | None,
-    want_gradient: bool,
-    like: Tensor,
-) -> Walked:
-    """Walk in blocks of whole rows, with autograd from distances to values."""
-    out = Walked({"joint": like.new_zeros(resolved.n_rows)})
-    total = _Total()
-    rows, _ = _blocks(resolved, kernel.width, whole=True)
-    for start in range(0, resolved.n_rows, rows):
-        stop = min(start + rows, resolved.n_rows)
-        kernel.begin_block(start, stop, None if resolved.anchors is None else resolved.anchors[start:stop])
-        block = resolved.block(start, stop)
-        distances = kernel.tile(0, resolved.n_columns)
-        kernel.mend(distances)
-        if block.near.anchors is not None or (block.far is not None and block.far.anchors is not None):
-            raise InputError(
-                "a loss of whole rows can't compare two pairs of different anchors; take Triplets or a hinge"
-            )
-        near, far = (
-            torch.zeros_like(distances, dtype=torch.bool),
-            torch.zeros_like(distances, dtype=torch.bool),
-        )
-        near.view(-1)[block.near.flat(0, resolved.n_columns)] = True
-        if block.far is not None:
-            far.view(-1)[block.far.flat(0, resolved.n_columns)] = True
-        else:
-            marks = torch.zeros_like(distances)
-            block.hide(marks, 0, resolved.n_columns, 1.0)
-            far = marks == 0
-        with torch.set_grad_enabled(want_gradient):
-            leaf = distances.clone().requires_grad_(want_gradient)
-            part = loss.part(loss.rows(leaf, near, far), near, far)
-        row_weights = None if weights is None else weights[start:stop]
-        if want_gradient and part.value.requires_grad:
-            factor = torch.ones_like(part.value) if row_weights is None else row_weights.expand_as(part.value)
-            (slopes,) = torch.autograd.grad(part.value, leaf, factor.to(part.value.dtype))
-            kernel.spread(slopes, distances)
-        value = Part(part.value.detach(), part.terms, part.active)
-        out.parts["joint"][start:stop] = value.value
-        total.add(value, row_weights)
-    divisor = reduction.divisor(total.terms, total.active)
-    out.divisors = {"joint": divisor}
-    out.value, out.scale, out.terms = total.value / divisor, 1.0 / divisor, total.terms
-    if want_gradient:
-        out.gradients = kernel.gradients()
-    return out
+def _visit_whole_rows(
+    loss: WholeRows, kernel: Kernel, visit: _Visit, weights: Tensor | None, want_gradient: bool
+) -> Rows:
+    """Evaluate a plain function of whole rows, with autograd from distances to values."""
+    block, n_columns = visit.block, visit.block.n_columns
+    if block.near.anchors is not None or (block.far is not None and block.far.anchors is not None):
+        raise InputError("a loss of whole rows can't compare pairs of two anchors: take Triplets, or a hinge")
+    distances = kernel.tile(0, n_columns)
+    kernel.mend(distances)
+    near = torch.zeros_like(distances, dtype=torch.bool)
+    near.view(-1)[block.near.flat(0, n_columns)] = True
+    if block.far is not None:
+        far = torch.zeros_like(near)
+        far.view(-1)[block.far.flat(0, n_columns)] = True
+    else:
+        marks = torch.zeros_like(distances)
+        block.hide(marks, 0, n_columns, 1.0)
+        far = marks == 0
+    with torch.set_grad_enabled(want_gradient):
+        leaf = distances.clone().requires_grad_(want_gradient)
+        part = loss.part(loss.rows(leaf, near, far), near, far)
+    if want_gradient and part.value.requires_grad:
+        factor = torch.ones_like(part.value) if weights is None else weights[:, 0].expand_as(part.value)
+        (slopes,) = torch.autograd.grad(part.value, leaf, factor)
+        kernel.spread(slopes.contiguous(), distances, None, None)
+    return Rows(joint=Part(part.value.detach(), part.terms, part.active))

@@ -1,0 +1,277 @@
+"""The kernel of distances that a matrix product gives, exact where a product alone isn't.
+
+Products lose small distances. The columns' mean is taken off both sides when it is large, and cells
+below ``SMALL`` of the norms they are made of are computed again by subtraction, and so are their
+gradients. Listed cells are always taken by subtraction.
+
+Memory: one copy of the features where they are centred or brought to unit length, as long as it is
+below ``COPY`` numbers; beyond that each tile does it for its own columns.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Form
+from likewise.relations import Cells
+from likewise.table.kernels import InTile, Kernel, chunks, embeddings_of
+
+__all__ = ["ProductKernel"]
+
+SMALL = 2.0**-7
+"""A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
+the product rounds away is then at most about 2^-24 * 2^7 = 2^-17 of the distance in float32."""
+
+COPY = 10_000_000
+"""Most numbers in a centred or unit copy of features: 40 MB in float32."""
+
+
+class _Side:
+    """The features of rows or columns, as they enter products: centred, or at unit length."""
+
+    def __init__(self, given: Tensor, *, unit: bool) -> None:
+        self.given = given
+        self.norms: Tensor = torch.linalg.vector_norm(given, dim=1)
+        self.scale: Tensor | None = None
+        self.mean: Tensor | None = None
+        self._copy: Tensor | None = None
+        if unit:
+            # a zero row has no direction: it stays zero, and its scale makes its gradient zero too
+            self.scale = torch.where(self.norms > 0, 1.0 / self.norms, 0.0)[:, None]
+        self.squares = self.norms.square() if self.scale is None else (self.norms > 0).to(given.dtype)
+
+    def centre(self, mean: Tensor) -> None:
+        """Take a mean off what enters products."""
+        self.mean = mean
+        parts = [
+            torch.linalg.vector_norm(self._make(first, first + 4096), dim=1)
+            for first in range(0, self.given.shape[0], 4096)
+        ]
+        self.squares = torch.cat(parts).square_()
+
+    def keep(self) -> None:
+        """Hold the copy that every tile needs, if it is small enough."""
+        if (self.scale is not None or self.mean is not None) and self.given.numel() <= COPY:
+            self._copy = self._make(0, self.given.shape[0])
+
+    def _make(self, first: int, last: int) -> Tensor:
+        part = self.given[first:last]
+        if self.scale is not None:
+            part = part * self.scale[first:last]
+        return part if self.mean is None else part - self.mean
+
+    def slice(self, first: int, last: int) -> Tensor:
+        """Features first to last as they enter products."""
+        if self.scale is None and self.mean is None:
+            return self.given[first:last]
+        return self._make(first, last) if self._copy is None else self._copy[first:last]
+
+    def products(self, numbers: Tensor) -> Tensor:
+        """Some features as they enter products."""
+        part = self.single(numbers)
+        return part if self.mean is None else part - self.mean
+
+    def single(self, numbers: Tensor) -> Tensor:
+        """Some features as they enter subtractions: not centred, so that no digit is lost."""
+        part = self.given[numbers]
+        return part if self.scale is None else part * self.scale[numbers]
+
+    def back(self, gradient: Tensor, sums: Tensor | None) -> Tensor:
+        """The gradient of what was given from that of the products, in place.
+
+        sums : (n,) what each row's slopes add up to, for the squared forms.
+        """
+        if sums is None and self.scale is None:
+            return gradient
+        for first in range(0, gradient.shape[0], 4096):
+            part = gradient[first : first + 4096]
+            if sums is not None:
+                part.addcmul_(self.slice(first, first + 4096), sums[first : first + 4096, None])
+            if self.scale is not None:
+                scale = self.scale[first : first + 4096]
+                unit = self.given[first : first + 4096] * scale
+                part.sub_(unit * (part * unit).sum(1, keepdim=True)).mul_(scale)
+        return gradient
+
+
+class ProductKernel(Kernel):
+    """A distance of one of the four forms over features u (n, k) of rows and v (m, k) of columns.
+
+    Where ``columns is None`` the columns are the rows and one gradient serves both. With ``unit`` the
+    features are brought to unit length here.
+    """
+
+    width = 1
+
+    def __init__(
+        self, form: Form, rows: Tensor, columns: Tensor | None, *, unit: bool, want_gradient: bool
+    ) -> None:
+        self._form = form
+        self._shared = columns is None
+        self._squared = form is not Form.NEGATIVE_PRODUCT
+        self._v = _Side(rows if columns is None else columns, unit=unit)
+        self._u = self._v if self._shared else _Side(rows, unit=unit)
+        self._half = 0.5 if form is Form.HALF_SQUARED else 1.0
+        self._centre()
+        self._bound = 0.0
+        if self._squared and self._v.squares.numel() and self._u.squares.numel():
+            largest = (
+                self._v.squares.amax() if self._shared else self._v.squares.amax() + self._u.squares.amax()
+            )
+            self._bound = float(largest) * (2 if self._shared else 1) * SMALL * self._half
+        self._grad_u = torch.zeros_like(rows) if want_gradient else None
+        self._grad_v = self._grad_u if columns is None or not want_gradient else torch.zeros_like(columns)
+        wants_sums = want_gradient and self._squared
+        self._u_sum = torch.zeros_like(self._u.norms) if wants_sums else None
+        self._v_sum = self._u_sum if self._shared or not wants_sums else torch.zeros_like(self._v.norms)
+        self._small: Tensor | None = None
+        self._buffer: Tensor | None = None
+
+    def _centre(self) -> None:
+        """Take the columns' mean off both sides where it is a large part of the norms."""
+        v = self._v
+        if self._squared and v.given.shape[0] > 1:
+            mean = v.given.mean(0) if v.scale is None else v.given.T.mv(v.scale[:, 0]) / v.given.shape[0]
+            if float(mean.dot(mean)) * 4 > float(v.squares.mean()):
+                v.centre(mean)
+                if not self._shared:
+                    self._u.centre(mean)
+        self._v.keep()
+        if not self._shared:
+            self._u.keep()
+
+    def begin_block(self, start: int, stop: int, anchors: Tensor | None) -> None:
+        self._start, self._stop, self.anchors = start, stop, anchors
+        self._rows = self._u.slice(start, stop) if anchors is None else self._u.products(anchors)
+        if self._squared:
+            squares = self._u.squares[start:stop] if anchors is None else self._u.squares[anchors]
+            self._row_squares = squares[:, None] * self._half
+
+    def tile(self, first: int, last: int) -> Tensor:
+        self._first, self._last = first, last
+        shape = (self._rows.shape[0], last - first)
+        if self._buffer is None or self._buffer.shape != shape:
+            self._buffer = torch.empty(shape, dtype=self._rows.dtype, device=self._rows.device)
+        self._columns = self._v.slice(first, last)
+        if not self._squared:
+            return torch.mm(self._rows, self._columns.T, out=self._buffer).neg_()
+        squares = self._v.squares[first:last]
+        if self._half != 1.0:
+            squares = squares * self._half
+        torch.addmm(squares, self._rows, self._columns.T, alpha=-2.0 * self._half, out=self._buffer)
+        return self._buffer.add_(self._row_squares)
+
+    def near_in_tile(self, tile: Tensor, flat: Tensor, row: Tensor, column: Tensor) -> InTile:
+        distances, small = tile.view(-1)[flat], None
+        if self._squared and flat.numel() and float(distances.amin()) <= self._bound:
+            bound = (self._u.squares[row] + self._v.squares[column]) * (SMALL * self._half)
+            small = (distances <= bound).nonzero().view(-1)
+            if small.numel():
+                distances[small] = self._by_subtraction(row[small], column[small])
+            else:
+                small = None
+        if self._form is Form.EUCLIDEAN:
+            distances.sqrt_()
+        return InTile(flat, row, column, distances, small)
+
+    def _by_subtraction(self, row: Tensor, column: Tensor) -> Tensor:
+        """Squared distances (halved in that form) of single cells."""
+        parts = []
+        for some_rows, some_columns in chunks(self._rows.shape[1], row, column):
+            difference = self._u.single(some_rows) - self._v.single(some_columns)
+            parts.append((difference * difference).sum(1))
+        return torch.cat(parts) * self._half
+
+    def mend(self, tile: Tensor) -> None:
+        self._small = None
+        if self._squared and tile.numel() and float(tile.amin()) <= self._bound:
+            bound = self._row_squares + self._v.squares[self._first : self._last] * self._half
+            small = (tile <= bound.mul_(SMALL)).view(-1).nonzero().view(-1)
+            if small.numel():
+                self._small = small
+                tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
+        if self._form is Form.EUCLIDEAN:
+            tile.sqrt_()
+
+    def _numbers(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings of row and column of cells, given as flat positions in the tile."""
+        width = self._last - self._first
+        row = torch.div(cells, width, rounding_mode="floor")
+        column = cells - row * width + self._first
+        row = row + self._start if self.anchors is None else self.anchors[row]
+        return row, column
+
+    def spread(
+        self, slopes: Tensor, distances: Tensor, near: InTile | None, near_slopes: Tensor | None
+    ) -> None:
+        assert self._grad_u is not None and self._grad_v is not None
+        flat = slopes.view(-1)
+        if self._small is not None:
+            row, column = self._numbers(self._small)
+            self._add_pairs(row, column, flat[self._small], distances.view(-1)[self._small])
+        if self._form is Form.EUCLIDEAN:
+            slopes.div_(distances)
+        if self._small is not None:
+            flat.index_fill_(0, self._small, 0.0)
+        if near is not None and near_slopes is not None:
+            if near.small is not None:
+                some = near.small
+                self._add_pairs(near.row[some], near.column[some], near_slopes[some], near.distances[some])
+            if self._form is Form.EUCLIDEAN:
+                near_slopes = near_slopes / near.distances
+            if near.small is not None:
+                near_slopes = near_slopes.index_fill(0, near.small, 0.0)
+            flat.index_copy_(0, near.flat, near_slopes)
+        factor = 2.0 if self._form is Form.SQUARED else 1.0
+        self._grad_v[self._first : self._last].addmm_(slopes.T, self._rows, alpha=-factor)
+        if self.anchors is None:
+            self._grad_u[self._start : self._stop].addmm_(slopes, self._columns, alpha=-factor)
+        else:
+            self._grad_u.index_add_(0, self.anchors, slopes @ self._columns, alpha=-factor)
+        if self._u_sum is not None and self._v_sum is not None:
+            self._v_sum[self._first : self._last].add_(slopes.sum(0), alpha=factor)
+            if self.anchors is None:
+                self._u_sum[self._start : self._stop].add_(slopes.sum(1), alpha=factor)
+            else:
+                self._u_sum.index_add_(0, self.anchors, slopes.sum(1), alpha=factor)
+
+    def _add_pairs(self, row: Tensor, column: Tensor, slope: Tensor, distance: Tensor) -> None:
+        """Add the gradients of single cells: row, column, slope and distance (s,)."""
+        assert self._grad_u is not None and self._grad_v is not None
+        if self._form is Form.EUCLIDEAN:
+            slope = torch.where(distance > 0, slope / distance, 0.0)  # the slope of a norm at zero is zero
+        elif self._form is Form.SQUARED:
+            slope = slope * 2
+        for some_rows, some_columns, part in chunks(self._v.given.shape[1], row, column, slope[:, None]):
+            u, v = self._u.single(some_rows), self._v.single(some_columns)
+            pull_u, pull_v = (u - v, v - u) if self._squared else (-v, -u)
+            self._grad_u.index_add_(0, some_rows, pull_u.mul_(part))
+            self._grad_v.index_add_(0, some_columns, pull_v.mul_(part))
+
+    def listed(self, cells: Cells) -> Tensor:
+        rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
+        columns = cells.columns.reshape(-1)
+        parts = [
+            self._form.pairs(self._u.single(row), self._v.single(column))
+            for row, column in chunks(self._v.given.shape[1], rows, columns)
+        ]
+        out = torch.cat(parts) if parts else self._v.norms[:0]
+        return out.view(cells.columns.shape).masked_fill_(~cells.valid, torch.inf)
+
+    def spread_listed(self, slopes: Tensor, cells: Cells) -> None:
+        keep = (slopes != 0) & cells.valid
+        rows = embeddings_of(cells, self.anchors, self._start)[keep]
+        columns, slope = cells.columns[keep], slopes[keep]
+        for row, column, part in chunks(self._v.given.shape[1], rows, columns, slope):
+            distance = part
+            if self._form is Form.EUCLIDEAN:
+                distance = self._form.pairs(self._u.single(row), self._v.single(column))
+            self._add_pairs(row, column, part, distance)
+
+    def gradients(self) -> list[Tensor | None]:
+        assert self._grad_u is not None and self._grad_v is not None
+        self._u.back(self._grad_u, self._u_sum)
+        if not self._shared:
+            self._v.back(self._grad_v, self._v_sum)
+        return [self._grad_u, None if self._shared else self._grad_v]
