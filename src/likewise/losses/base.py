@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from likewise.distances import Distance
 from likewise.errors import InputError
-from likewise.relations import Relation, Resolved, Sides, as_relation
+from likewise.relations import Quadruplets, Relation, Resolved, Sides, Triplets, as_relation, join
 from likewise.relations.labels import exact_labels
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
+from likewise.table.distributed import Group, own_slice, replicate, sharing, world_group
 
 __all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_embeddings", "positive"]
 
@@ -67,6 +68,18 @@ def _check_ids(name: str, ids: Any, count: int, device: torch.device) -> Tensor 
     return values.to(device=device, dtype=torch.int64)
 
 
+def _own_values(group: Group, relation: Relation, counts: list[int], found: int) -> list[int]:
+    """How many of the values of ``reduction="none"`` are each process's own."""
+    if found == sum(counts):
+        return counts
+    if isinstance(relation, Triplets | Quadruplets):
+        own = relation.n_triplets if isinstance(relation, Triplets) else relation.n_quadruplets
+        listed = group.counts(own, torch.device("cpu"))
+        if sum(listed) == found:
+            return listed
+    return [last - first for first, last in group.share(found)]  # mined comparisons are nobody's own
+
+
 class Loss(nn.Module):
     """A loss over a table of distances.
 
@@ -79,8 +92,14 @@ class Loss(nn.Module):
         not differentiated.
     miner : Miner, optional
         Makes the relation smaller before the loss reads it.
+
+    With several processes (``torch.distributed`` initialised) a loss sees the global batch: every process
+    returns the same value, equal to a single process's; the gradient of its own rows is the number of
+    processes times the global one, so that DistributedDataParallel's average is exact. Setting
+    ``loss.scope = "local"`` turns that off.
     """
 
+    scope: Literal["global", "local"] = "global"
     default_reduction: ClassVar[ReductionName] = "mean"
 
     def __init__(
@@ -153,7 +172,58 @@ class Loss(nn.Module):
             relation = as_relation(relation)
             if column_relation is not None:
                 column_relation = as_relation(column_relation)
-            return self._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+            group = world_group() if self.scope == "global" else None
+            if group is None:
+                return self._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+            return self._evaluate_shared(
+                group, rows, relation, columns, column_relation, ids, column_ids, weights
+            )
+
+    def _evaluate_shared(
+        self,
+        group: Group,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Evaluate the loss of the global batch, of which this process holds a part."""
+        device = rows.device
+        counts = group.counts(rows.shape[0], device)
+        column_counts = counts if columns is None else group.counts(columns.shape[0], device)
+
+        def joined(own: Relation | None) -> Relation | None:
+            return None if own is None else join(group.gather_objects(own), counts, column_counts)
+
+        def column_joined(own: Relation | None) -> Relation | None:
+            return None if own is None else join(group.gather_objects(own), column_counts, column_counts)
+
+        def gathered(own: Tensor | None, of: list[int]) -> Tensor | None:
+            return None if own is None else group.gather(own, of)
+
+        row_ids = gathered(_check_ids("ids", ids, rows.shape[0], device), counts)
+        n_columns = rows.shape[0] if columns is None else columns.shape[0]
+        other_ids = gathered(_check_ids("column_ids", column_ids, n_columns, device), column_counts)
+        whole = joined(relation)
+        assert whole is not None
+        if weights is not None:
+            weights = replicate(self._check_weights(weights, None, rows), group, counts)
+        with sharing(group):
+            value = self._evaluate(
+                replicate(rows, group, counts),
+                whole,
+                None if columns is None else replicate(columns, group, column_counts),
+                column_joined(column_relation),
+                row_ids,
+                other_ids,
+                weights,
+            )
+        if self.reduction != "none":
+            return value
+        return own_slice(value, group, _own_values(group, relation, counts, value.shape[0]))
 
     def _evaluate(
         self,
@@ -191,13 +261,13 @@ class Loss(nn.Module):
             )
         return value
 
-    def _check_weights(self, weights: Tensor, resolved: Resolved, rows: Tensor) -> Tensor:
+    def _check_weights(self, weights: Tensor, resolved: Resolved | None, rows: Tensor) -> Tensor:
         """Weights of the table's rows: (n_rows,)."""
         if not isinstance(weights, Tensor) or weights.shape != (rows.shape[0],):
             found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
             raise InputError(f"weights must be a tensor of shape ({rows.shape[0]},); found {found}")
         weights = weights.to(rows.dtype)
-        return weights if resolved.anchors is None else weights[resolved.anchors]
+        return weights if resolved is None or resolved.anchors is None else weights[resolved.anchors]
 
 
 class TableLoss(Loss, TableFunction[State]):

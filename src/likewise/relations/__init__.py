@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from likewise.relations.base import Block, Cells, Relation, Resolved, Sides
+from likewise.relations.joined import join
 from likewise.relations.labels import Chunklets, Labels
 from likewise.relations.lists import Mask, Matches, Pairs, Quadruplets, Scores, Triplets
 
@@ -27,6 +28,7 @@ __all__ = [
     "Sides",
     "Triplets",
     "as_relation",
+    "join",
 ]
 
 

@@ -137,6 +137,18 @@ class Labels(Relation):
         self._several = len(shape) == 2
         self.n_items: int = shape[0]
 
+    @classmethod
+    def joined(cls, parts: Sequence[Labels]) -> Labels:
+        """The labels of several batches put end to end."""
+        kinds = {isinstance(part._values, Tensor) for part in parts}
+        if len(kinds) > 1:
+            raise InputError("labels of all processes must be of one kind: found integers and strings")
+        if all(isinstance(part._values, Tensor) for part in parts):
+            values: Any = torch.cat([torch.as_tensor(part._values).cpu() for part in parts])
+        else:
+            values = np.concatenate([np.asarray(part._values) for part in parts])
+        return cls(values, unlabelled=parts[0]._unlabelled)
+
     def _codes(self, other: Labels) -> tuple[Tensor, Tensor]:
         """The classes of rows and columns as int64, equal where the labels are."""
         mine, theirs = self._values, other._values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -336,6 +337,20 @@ class Mask(Relation):
         both = torch.cat([self._near, self._far], dim=1)
         if both.shape[1] != _unique(both).shape[1]:
             raise InputError("mask: a cell can't be near and far")
+
+    @classmethod
+    def joined(cls, parts: Sequence[Mask], row_offsets: Sequence[int], column_offsets: Sequence[int]) -> Mask:
+        """Masks put corner to corner; between batches nothing is known."""
+        shape = tuple(sum(part._shape[axis] for part in parts) for axis in (0, 1))
+        offsets = [torch.tensor([[r], [c]]) for r, c in zip(row_offsets, column_offsets, strict=True)]
+        sparse = []
+        for cells in ([part._near for part in parts], [part._far for part in parts]):
+            moved = torch.cat(
+                [some.cpu() + offset for some, offset in zip(cells, offsets, strict=True)], dim=1
+            )
+            flags = torch.ones(moved.shape[1], dtype=torch.bool)
+            sparse.append(torch.sparse_coo_tensor(moved, flags, shape, check_invariants=False))
+        return cls(*sparse)
 
     def __repr__(self) -> str:
         return f"Mask({self._shape[0]}, {self._shape[1]})"

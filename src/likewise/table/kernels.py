@@ -144,6 +144,7 @@ class DirectKernel(Kernel):
         self, slopes: Tensor, distances: Tensor, near: InTile | None, near_slopes: Tensor | None
     ) -> None:
         assert self._grad_v is not None
+        del distances  # autograd has them
         if near is not None and near_slopes is not None:
             slopes.view(-1).index_copy_(0, near.flat, near_slopes)
         found = self._backward(self._tile, slopes, self._tile_rows, self._tile_columns, self._numbers)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.relations import Block, Cells, Resolved
+from likewise.table.distributed import Group, active_group
 from likewise.table.kernels import Kernel
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 
@@ -150,10 +151,12 @@ class _Visit:
         return part, (listing.row[part] - self.offset) * columns + listing.column[part]
 
 
-def _visits(resolved: Resolved, kernel: Kernel, plan: _Plan, like: Tensor) -> Iterator[_Visit]:
-    """The blocks of a table in turn; the kernel is turned to each."""
-    for first in range(0, resolved.n_rows, plan.group):
-        last = min(first + plan.group, resolved.n_rows)
+def _visits(
+    resolved: Resolved, kernel: Kernel, plan: _Plan, like: Tensor, share: tuple[int, int]
+) -> Iterator[_Visit]:
+    """The blocks of a share of a table's rows in turn; the kernel is turned to each."""
+    for first in range(share[0], share[1], plan.group):
+        last = min(first + plan.group, share[1])
         group = resolved.block(first, last)
         count, far_count = group.near.valid.sum(1).to(like.dtype), group.far_count().to(like.dtype)
         listing = _list(group.near) if plan.whole else None
@@ -213,8 +216,10 @@ def walk(
     # of a loss in two parts, what a near slope counts beside a far one; unknown before the walk where
     # divisors count active terms, and then the near slopes wait for its end
     near_scale = _near_scale(resolved, plan, reduction) if apart else 1.0
+    group = active_group()
+    share = (0, resolved.n_rows) if group is None else group.share(resolved.n_rows)[group.rank]
     found: list[Rows] = []
-    for visit in _visits(resolved, kernel, plan, like):
+    for visit in _visits(resolved, kernel, plan, like, share):
         row_weights = None if weights is None else weights[visit.start : visit.stop, None]
         if isinstance(loss, WholeRows):
             found.append(_visit_whole_rows(loss, kernel, visit, row_weights, want_gradient))
@@ -223,15 +228,28 @@ def walk(
         else:
             found.append(_visit_twice(loss, kernel, visit, plan, row_weights, near_scale, want_gradient))
     out = Walked(_joined(found, ("near", "far") if apart else ("joint",), like))
+    if group is not None:
+        out.parts = {name: _gathered(part, group, resolved.n_rows) for name, part in out.parts.items()}
     out.reduce(reduction, weights)
     out.scale = 1.0 / out.divisors["far" if apart else "joint"]
     if want_gradient:
         if isinstance(loss, TableFunction) and near_scale is None:
             _spread_near(
-                loss, kernel, resolved, plan, weights, out.divisors["far"] / out.divisors["near"], like
+                loss, kernel, resolved, plan, weights, out.divisors["far"] / out.divisors["near"], like, share
             )
         out.gradients = kernel.gradients()
+        if group is not None:
+            out.gradients = [None if shares is None else group.add(shares) for shares in out.gradients]
     return out
+
+
+def _gathered(part: Part, group: Group, count: int) -> Part:
+    """A part with the rows of all processes."""
+    counts = [last - first for first, last in group.share(count)]
+    stacked = torch.stack(
+        [part.value, part.terms.to(part.value.dtype), part.active.to(part.value.dtype)], dim=1
+    )
+    return Part(*group.gather(stacked, counts).unbind(1))
 
 
 def _near_scale(resolved: Resolved, plan: _Plan, reduction: Reduction) -> float | None:
@@ -377,10 +395,11 @@ def _spread_near(
     weights: Tensor | None,
     scale: float,
     like: Tensor,
+    share: tuple[int, int],
 ) -> None:
     """Spread the near slopes of a loss whose near part has a divisor of its own, known only now."""
     plan = _Plan(plan.group, plan.group, plan.columns, whole=False)
-    for visit in _visits(resolved, kernel, plan, like):
+    for visit in _visits(resolved, kernel, plan, like, share):
         near = visit.near
         state = loss.begin(Near(kernel.listed(near), near.valid, visit.count, visit.far_count))
         row_weights = None if weights is None else weights[visit.start : visit.stop, None]
