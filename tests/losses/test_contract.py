@@ -84,6 +84,8 @@ def test_float32_is_as_exact_as_float32_can_be(reference: Reference) -> None:
 
 @pytest.mark.parametrize("reference", CASES)
 def test_gradcheck(reference: Reference) -> None:
+    if reference.no_gradcheck:
+        pytest.skip(reference.no_gradcheck)  # it is held against the loops all the same
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(7, 3, generator=generator, dtype=torch.float64, requires_grad=True)
     y = torch.randn(6, 3, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -203,6 +205,20 @@ def test_hostile_input_is_refused(reference: Reference) -> None:
         reference.loss(reduction="average")
     with pytest.raises(InputError, match="distance"):
         reference.build(*reference.arguments, distance="cosine")
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler's own
+@pytest.mark.parametrize("reference", CASES)
+def test_compiling_breaks_the_graph_once_at_most(reference: Reference) -> None:
+    loss, labels = reference.loss(), torch.arange(12) // 3
+    encoder = torch.nn.Linear(5, 4)
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        return loss(torch.relu(encoder(x)), labels) * 2
+
+    torch.compiler.reset()
+    told = torch._dynamo.explain(step)(torch.randn(12, 5, generator=torch.Generator().manual_seed(0)))
+    assert told.graph_break_count <= 1, told.break_reasons
 
 
 def test_the_references_see_every_kind_of_batch() -> None:

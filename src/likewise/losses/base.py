@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
@@ -20,7 +21,7 @@ __all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_embeddings", "p
 
 ReductionName = Literal["mean", "active", "sum", "none"]
 
-State = TypeVar("State")
+_State = TypeVar("_State")
 
 
 class Miner(Protocol):
@@ -52,8 +53,8 @@ def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
         raise InputError(
             f"{name} must be floating of shape (n, d); found {embeddings.dtype} {tuple(embeddings.shape)}"
         )
-    # one pass without an array of flags; a sum of squares can overflow, so only then look at each
-    if not bool(torch.isfinite(embeddings.detach().sum())) and not bool(torch.isfinite(embeddings).all()):
+    # one pass without an array of flags; a sum can overflow too, so only then look at each
+    if not math.isfinite(float(embeddings.detach().sum())) and not bool(torch.isfinite(embeddings).all()):
         row = int((~torch.isfinite(embeddings)).any(1).nonzero()[0])
         raise InputError(f"{name} must be finite; found NaN or infinity in row {row}")
     return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
@@ -119,6 +120,7 @@ class Loss(nn.Module):
     def function(self) -> TableFunction[Any] | WholeRows:
         """The mathematics of the loss over tiles."""
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a walk is a loop of its own: one graph break
     def forward(
         self,
         embeddings: Tensor,
@@ -270,7 +272,7 @@ class Loss(nn.Module):
         return weights if resolved is None or resolved.anchors is None else weights[resolved.anchors]
 
 
-class TableLoss(Loss, TableFunction[State]):
+class TableLoss(Loss, TableFunction[_State]):
     """A loss whose module holds its own mathematics over tiles."""
 
     def function(self) -> TableFunction[Any]:

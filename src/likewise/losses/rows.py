@@ -10,7 +10,7 @@ from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Loss, Miner, ReductionName
 from likewise.table import WholeRows
 
-__all__ = ["RowFunction"]
+__all__ = ["RowFunction", "RowsToValues"]
 
 RowsToValues = Callable[[Tensor, Tensor, Tensor], Tensor]
 

@@ -14,6 +14,10 @@ from likewise.table import Near, Part, Rows, Tile
 __all__ = ["TripletMargin"]
 
 
+_CELLS = 1 << 17
+"""Cells compared at once, so that distances, counts and a scratch stay in cache over all thresholds."""
+
+
 @dataclass
 class _Thresholds:
     """For each positive of each row: the threshold ``d_p + m``, and what lies below it."""
@@ -87,13 +91,18 @@ class TripletMargin(TableLoss[_Thresholds]):
     @staticmethod
     def _count(tile: Tile, threshold: Tensor, below: Tensor | None) -> Tensor:
         """Minus the number of thresholds above each distance; adds the counts by threshold to below."""
-        slopes, scratch = torch.zeros_like(tile.distances), torch.empty_like(tile.distances)
-        for number in range(threshold.shape[1]):
-            # a comparison into floats: PyTorch adds up bools an order of magnitude slower
-            torch.lt(tile.distances, threshold[:, number, None], out=scratch)
-            slopes.sub_(scratch)
-            if below is not None:
-                below[:, number] += scratch.sum(1)
+        slopes = torch.zeros_like(tile.distances)
+        rows = max(1, _CELLS // max(1, slopes.shape[1]))
+        for first in range(0, slopes.shape[0], rows):
+            part = slice(first, first + rows)
+            distances, total = tile.distances[part], slopes[part]
+            scratch = torch.empty_like(distances)
+            for number in range(threshold.shape[1]):
+                # a comparison into floats: PyTorch adds up bools an order of magnitude slower
+                torch.lt(distances, threshold[part, number, None], out=scratch)
+                total.sub_(scratch)
+                if below is not None:
+                    below[part, number] += scratch.sum(1)
         return slopes
 
     def finish(self, state: _Thresholds) -> Rows:

@@ -17,7 +17,7 @@ from likewise.distances import Form
 from likewise.relations import Cells
 from likewise.table.kernels import InTile, Kernel, chunks, embeddings_of
 
-__all__ = ["ProductKernel"]
+__all__ = ["COPY", "SMALL", "ProductKernel"]
 
 SMALL = 2.0**-7
 """A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
@@ -36,10 +36,15 @@ class _Side:
         self.scale: Tensor | None = None
         self.mean: Tensor | None = None
         self._copy: Tensor | None = None
-        if unit:
+        if not unit:
+            self.squares = self.norms.square()
+            return
+        self.squares = torch.ones_like(self.norms)
+        self.scale = self.norms.reciprocal()[:, None]
+        if self.norms.numel() and float(self.norms.amin()) == 0.0:
             # a zero row has no direction: it stays zero, and its scale makes its gradient zero too
-            self.scale = torch.where(self.norms > 0, 1.0 / self.norms, 0.0)[:, None]
-        self.squares = self.norms.square() if self.scale is None else (self.norms > 0).to(given.dtype)
+            self.scale.masked_fill_(self.norms[:, None] == 0, 0.0)
+            self.squares.masked_fill_(self.norms == 0, 0.0)
 
     def centre(self, mean: Tensor) -> None:
         """Take a mean off what enters products."""

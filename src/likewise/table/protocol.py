@@ -23,7 +23,7 @@ from torch import Tensor
 
 __all__ = ["Near", "Part", "Rows", "TableFunction", "Tile", "WholeRows"]
 
-State = TypeVar("State")
+_State = TypeVar("_State")
 
 
 @dataclass(frozen=True)
@@ -73,30 +73,30 @@ class Rows:
     far: Part | None = None
 
 
-class TableFunction(ABC, Generic[State]):
+class TableFunction(ABC, Generic[_State]):
     """The mathematics of a loss over tiles; see the module."""
 
     apart: bool = False
     """Whether ``finish`` gives two parts."""
 
     @abstractmethod
-    def begin(self, near: Near) -> State:
+    def begin(self, near: Near) -> _State:
         """The state of a block of rows before its first tile."""
 
     @abstractmethod
-    def observe(self, tile: Tile, state: State) -> None:
+    def observe(self, tile: Tile, state: _State) -> None:
         """Fold a tile into the state."""
 
     @abstractmethod
-    def finish(self, state: State) -> Rows:
+    def finish(self, state: _State) -> Rows:
         """Each row's value, when all tiles are observed."""
 
     @abstractmethod
-    def slope(self, tile: Tile, state: State) -> Tensor:
+    def slope(self, tile: Tile, state: _State) -> Tensor:
         """The derivative of each row's value by the distances of a tile: (r, c), a new array."""
 
     @abstractmethod
-    def near_slope(self, state: State) -> Tensor:
+    def near_slope(self, state: _State) -> Tensor:
         """The derivative of each row's value by its near distances: (r, p)."""
 
 

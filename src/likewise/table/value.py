@@ -21,7 +21,7 @@ from likewise.table.product import ProductKernel
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.walk import Reduction, Walked, walk
 
-__all__ = ["TableRequest", "table_value"]
+__all__ = ["Outcome", "TableRequest", "table_value"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,6 @@ class Outcome:
     terms: float = 0.0
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # a walk is a loop of its own: one graph break
 def table_value(
     request: TableRequest, rows: Tensor, columns: Tensor | None, weights: Tensor | None
 ) -> tuple[Tensor, Outcome]:

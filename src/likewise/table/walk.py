@@ -21,7 +21,7 @@ from likewise.table.distributed import Group, active_group
 from likewise.table.kernels import Kernel
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 
-__all__ = ["Reduction", "Walked", "walk"]
+__all__ = ["FEWEST_ROWS", "GROUP", "ROWS", "TILE", "WHOLE_ROWS", "Reduction", "Walked", "walk"]
 
 TILE = 1 << 18
 """Numbers in a tile: 1 MB in float32, so that a tile and what a loss makes of it stay in cache."""

@@ -1,0 +1,118 @@
+"""What every benchmark shares: honest ratios within one run, and how they are written down.
+
+A figure is a ratio: to the design's floor, to a peer, to a plain PyTorch version, all measured in the
+same process, in turn, best of nine. Absolute times stand beside it to be read with the machine's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Work = Callable[[], object]
+
+
+def best_of(works: Mapping[str, Work], *, repeats: int = 9, seconds: float = 20.0) -> dict[str, float]:
+    """The best time of each work, taken in turn so that a busy moment hits all alike.
+
+    Each gets one warm-up. A round of all works is repeated up to ``repeats`` times, at least once, until
+    ``seconds`` are spent.
+    """
+    for work in works.values():
+        work()
+    best = dict.fromkeys(works, float("inf"))
+    begin = time.perf_counter()
+    for _ in range(repeats):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            best[name] = min(best[name], time.perf_counter() - start)
+        if time.perf_counter() - begin > seconds:
+            break
+    return best
+
+
+def peak_megabytes(script: Path, arguments: Sequence[str]) -> float | None:
+    """Peak memory of a child process beyond what it held before its work, as it says itself; None if it fails."""
+    done = subprocess.run(
+        [sys.executable, str(script), *arguments], capture_output=True, text=True, check=False, timeout=600
+    )
+    lines = done.stdout.strip().splitlines()
+    return float(lines[-1]) if done.returncode == 0 and lines else None
+
+
+def own_peak_megabytes(work: Work) -> float:
+    """Peak memory of this process during a work, beyond what it held before."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    work()
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def environment() -> dict[str, Any]:
+    """What a figure depends on: versions, commit, machine, threads."""
+    packages = {}
+    for name in ("torch", "numpy", "scikit-learn", "faiss-cpu", "pytorch-metric-learning"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = "-"
+    commit = subprocess.run(
+        ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "commit": commit,
+        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "command": " ".join(["python", *sys.argv]),
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as JSON lines, the environment first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "\n".join(json.dumps(row) for row in [environment(), *rows])
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as a Markdown table; numbers to three figures, what is missing as "-"."""
+
+    def cell(value: Any) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(columns) + " |", "| " + " | ".join("---" for _ in columns) + " |"]
+    lines += ["| " + " | ".join(cell(row.get(column)) for column in columns) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def told(environment_: Mapping[str, Any]) -> str:
+    """The environment as a sentence for a page."""
+    packages = ", ".join(f"{name} {number}" for name, number in environment_["packages"].items())
+    return (
+        f"Written by `{environment_['command']}` at commit `{environment_['commit']}` on {environment_['machine']}; "
+        f"Python {environment_['python']}, {packages}."
+    )
