@@ -59,6 +59,7 @@ class Reference:
     distance: Distance = euclidean
     arguments: tuple[Any, ...] = ()
     whole_rows: bool = False
+    no_gradcheck: str = ""  # why the gradient isn't that of the value
 
     def loss(self, **more: Any) -> Loss:
         return self.build(*self.arguments, **self.options, **more)

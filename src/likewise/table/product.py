@@ -23,8 +23,13 @@ SMALL = 2.0**-7
 """A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
 the product rounds away is then at most about 2^-24 * 2^7 = 2^-17 of the distance in float32."""
 
-COPY = 10_000_000
-"""Most numbers in a centred or unit copy of features: 40 MB in float32."""
+COPY = 6_000_000
+"""Most numbers in a centred or unit copy of features: 24 MB in float32."""
+
+
+def _step(width: int) -> int:
+    """Rows of a pass over all features that holds a few MB."""
+    return max(1, (1 << 19) // max(1, width))
 
 
 class _Side:
@@ -49,9 +54,10 @@ class _Side:
     def centre(self, mean: Tensor) -> None:
         """Take a mean off what enters products."""
         self.mean = mean
+        step = _step(self.given.shape[1])
         parts = [
-            torch.linalg.vector_norm(self._make(first, first + 4096), dim=1)
-            for first in range(0, self.given.shape[0], 4096)
+            torch.linalg.vector_norm(self._make(first, first + step), dim=1)
+            for first in range(0, self.given.shape[0], step)
         ]
         self.squares = torch.cat(parts).square_()
 
@@ -89,14 +95,15 @@ class _Side:
         """
         if sums is None and self.scale is None:
             return gradient
-        for first in range(0, gradient.shape[0], 4096):
-            part = gradient[first : first + 4096]
+        step = _step(gradient.shape[1])
+        for first in range(0, gradient.shape[0], step):
+            part = gradient[first : first + step]
             if sums is not None:
-                part.addcmul_(self.slice(first, first + 4096), sums[first : first + 4096, None])
+                part.addcmul_(self.slice(first, first + step), sums[first : first + step, None])
             if self.scale is not None:
-                scale = self.scale[first : first + 4096]
-                unit = self.given[first : first + 4096] * scale
-                part.sub_(unit * (part * unit).sum(1, keepdim=True)).mul_(scale)
+                scale = self.scale[first : first + step]
+                unit = self.given[first : first + step] * scale
+                part.sub_(unit.mul_((part * unit).sum(1, keepdim=True))).mul_(scale)
         return gradient
 
 

@@ -1,0 +1,91 @@
+"""Write again what the README shows of this code: the picture, the figures, the file tree.
+
+``make readme`` does all of it, in about a minute, as the demo runs; ``python docs/refresh_readme.py --tree``
+the file tree alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "src" / "likewise"
+README = ROOT / "README.md"
+PICTURES = ROOT / "docs" / "images"
+
+
+def tree() -> str:
+    """The package's files, each with a clause of its docstring."""
+    return "\n".join(["```", "src/likewise/", *_branch(PACKAGE, 1), "```"])
+
+
+def _branch(folder: Path, depth: int) -> list[str]:
+    lines = []
+    for path in sorted(folder.iterdir()):
+        own = path / "__init__.py" if path.is_dir() else path
+        if own.suffix != ".py" or not own.is_file() or (path.name == "__init__.py" and depth > 1):
+            continue
+        lines.append(f"{'  ' * depth + path.name + '/' * path.is_dir():<24}{_clause(own)}")
+        if path.is_dir():
+            lines += _branch(path, depth + 1)
+    return lines
+
+
+def _clause(path: Path) -> str:
+    """The first sentence of a file's docstring; where that names the thing before a colon, what follows."""
+    text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+    first = " ".join(text.split("\n\n")[0].replace("``", "").split())
+    clause = re.split(r"[.;](?: |$)", first.partition(": ")[2] or first)[0]
+    clause = re.sub(r":\w+:`~?([\w.]+)`", r"\1", clause)
+    return clause if clause[:2].isupper() else clause[:1].lower() + clause[1:]
+
+
+def figures() -> str:
+    """Run the demo; write its pictures, and give its figures as a table."""
+    from likewise.recipes.demo import TITLE, run_demo
+    from likewise.report import HEADLINES, Theme, before_and_after
+
+    with tempfile.TemporaryDirectory() as scratch:
+        done = run_demo(Path(scratch) / "demo", progress=_tell)
+    for name, theme in (("distances.png", Theme.light()), ("distances-dark.png", Theme.dark())):
+        (PICTURES / name).write_bytes(before_and_after(done.panels, title=TITLE, theme=theme))
+    controls = done.figures["controls"]
+    lines = [
+        "| on digits 5-9, never seen | trained on 0-4 | raw pixels | untrained net |",
+        f"|{' --- |' * 4}",
+    ]
+    for (task, name), told in HEADLINES.items():
+        held = [measured[task][name] for measured in (done.figures, controls["raw"], controls["untrained"])]
+        cells = [f"{figure['value']:.3f} ({figure['low']:.3f} - {figure['high']:.3f})" for figure in held]
+        lines.append(f"| {told} | **{cells[0]}** | {cells[1]} | {cells[2]} |")
+    return "\n".join(lines)
+
+
+def _tell(stage: str, done: int, total: int) -> None:
+    print(f"\r{stage} {done}/{total}\033[K", end="" if done < total else "\n", file=sys.stderr)
+
+
+def replace(text: str, mark: str, content: str) -> str:
+    """The text with what stands between two marks replaced."""
+    begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+    head, _, rest = text.partition(begin)
+    if end not in rest:
+        raise SystemExit(f"README.md: expected the marks {begin} and {end}")
+    return f"{head}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def main() -> None:
+    """Refresh the README in place."""
+    text = replace(README.read_text("utf-8"), "tree", tree())
+    if "--tree" not in sys.argv[1:]:
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        text = replace(text, "figures", figures())
+    README.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

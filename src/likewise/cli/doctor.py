@@ -1,0 +1,60 @@
+"""Say what is installed, what is missing for what, and where data is looked for."""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "say what is installed, what is missing for what, where data is"
+
+_NEEDED = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "safetensors", "matplotlib", "rich")
+# extra -> what it is for, and the packages that it brings
+_EXTRAS = {"dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy"))}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``likewise doctor``: none."""
+
+
+def run(request: argparse.Namespace) -> None:  # noqa: ARG001 - every command takes its request
+    """Print the state of this installation."""
+    import os
+    import platform
+
+    from likewise import __version__
+    from likewise.data import BUILT_IN
+
+    machine = f"{platform.system()} {platform.machine()}"
+    print(f"likewise {__version__}, Python {platform.python_version()}, {machine}")
+    print(f"cores: {os.cpu_count()}; accelerator: {_accelerator()}")
+    print("\nneeded")
+    for name in _NEEDED:
+        print(f"  {name:<14} {_version(name) or 'MISSING: pip install likewise'}")
+    print("\nextras")
+    for extra, (purpose, names) in _EXTRAS.items():
+        missing = [name for name in names if _version(name) is None]
+        state = f"missing {', '.join(missing)}: pip install 'likewise[{extra}]'" if missing else "complete"
+        print(f"  [{extra}] for {purpose}: {state}")
+    print("\ndata")
+    print(f"  built in, with scikit-learn: {', '.join(sorted(BUILT_IN))}")
+    print("  files: a .npz with X and y, by its path")
+
+
+def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _accelerator() -> str:
+    if _version("torch") is None:
+        return "unknown without torch"
+    import torch
+
+    if torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "none (the CPU does everything)"

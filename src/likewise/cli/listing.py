@@ -1,0 +1,79 @@
+"""List what there is: methods, losses, estimators, built-in data sets, recipes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "list methods, losses, estimators, datasets or recipes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``likewise list``."""
+    parser.add_argument("kind", metavar="KIND", choices=sorted(_KINDS), help=", ".join(sorted(_KINDS)))
+    parser.add_argument("--json", action="store_true", help="print the names as JSON")
+
+
+def run(request: argparse.Namespace) -> None:
+    """Print one line for each name."""
+    import json
+
+    found = _KINDS[request.kind]()
+    if request.json:
+        print(json.dumps(sorted(found)))
+        return
+    width = max((len(name) for name in found), default=0)
+    for name in sorted(found):
+        print(f"{name:<{width}}  {found[name]}".rstrip())
+    if not found:
+        print(f"this version has no {request.kind}")
+
+
+def _methods() -> Mapping[str, str]:
+    from likewise.training import METHODS
+
+    return {name: method.about for name, method in METHODS.items()}
+
+
+def _losses() -> Mapping[str, str]:
+    from inspect import isabstract
+
+    from likewise import losses
+
+    kinds = {name: getattr(losses, name) for name in losses.__all__}
+    return {
+        name: (kind.__doc__ or "").strip().splitlines()[0]
+        for name, kind in kinds.items()
+        if isinstance(kind, type) and issubclass(kind, losses.Loss) and not isabstract(kind)
+    }
+
+
+def _estimators() -> Mapping[str, str]:
+    return {}
+
+
+def _datasets() -> Mapping[str, str]:
+    from likewise.data import BUILT_IN
+
+    return {name: held.summary for name, held in BUILT_IN.items()}
+
+
+def _recipes() -> Mapping[str, str]:
+    """The published systems: every module of the folder but the private ones and the demo."""
+    from pathlib import Path
+
+    from likewise import recipes
+
+    names = {path.stem for path in Path(recipes.__path__[0]).glob("[a-z]*.py")} - {"demo"}
+    return {name.replace("_", "-"): "" for name in names}
+
+
+_KINDS = {
+    "methods": _methods,
+    "losses": _losses,
+    "estimators": _estimators,
+    "datasets": _datasets,
+    "recipes": _recipes,
+}

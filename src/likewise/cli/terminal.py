@@ -1,0 +1,155 @@
+"""What the commands show on a terminal: tables, progress bars, JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+    from rich.table import Table
+
+    from likewise.search import Hit
+
+__all__ = [
+    "console",
+    "figures_table",
+    "hits_table",
+    "print_table",
+    "printable",
+    "stage_bar",
+    "stages_bars",
+    "table",
+    "write_json",
+]
+
+_CONTROLS = {"raw": "raw features", "untrained": "untrained net"}
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on standard output, or on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=error, highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_table(shown: Table) -> None:
+    """Print a table, at its natural width when the output isn't a terminal."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width, highlight=False).print(shown)
+
+
+def table(*columns: str) -> Table:
+    """An empty table in the house's look: a rule under the header, nothing else."""
+    from rich import box
+    from rich.table import Table
+
+    empty = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for position, column in enumerate(columns):
+        empty.add_column(column, justify="left" if position == 0 else "right", no_wrap=True)
+    return empty
+
+
+def figures_table(figures: Mapping[str, Any], *, names: Mapping[tuple[str, str], str] | None = None) -> Table:
+    """An evaluation's figures with their intervals, the controls beside them.
+
+    Parameters
+    ----------
+    figures : mapping
+        An evaluation as ``to_dict()`` gives it.
+    names : mapping of (task, figure) to str, optional
+        Which figures to show, and what to call them; all of them under their own names by default.
+    """
+    controls = {key: told for key, told in _CONTROLS.items() if key in figures.get("controls", {})}
+    shown = table("", "this model", *controls.values())
+    every = {
+        (task, name): f"{task.replace('_', '-')} {name}"
+        for task, measured in figures.items()
+        if task != "controls"
+        for name in measured
+    }
+    for (task, name), told in (names or every).items():
+        beside = [_interval(figures["controls"][key].get(task, {}).get(name)) for key in controls]
+        shown.add_row(told, f"[bold]{_interval(figures[task][name])}[/]", *beside)
+    return shown
+
+
+def hits_table(hits: Sequence[Hit]) -> Table:
+    """What a search found, the nearest first."""
+    from rich.text import Text
+
+    shown = table("id", "label", "distance")
+    for hit in hits:
+        # As Text, so that brackets in a name aren't read as markup.
+        shown.add_row(Text(printable(hit.id)), Text(printable(str(hit.label))), f"{hit.distance:.4f}")
+    return shown
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with what a terminal would obey rather than show written as escapes.
+
+    >>> printable("a\n  b \x1b[31mc")
+    'a b \\x1b[31mc'
+    """
+    joined = " ".join(text.split())
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in joined)
+
+
+def _interval(figure: Mapping[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return "-"
+    if figure.get("low") is None or figure.get("high") is None:
+        return f"{figure['value']:.3f}"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} - {figure['high']:.3f})"
+
+
+@contextmanager
+def stages_bars() -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars on standard error, one a stage; yields what is called with stage, done, total."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    progress = Progress(*columns, console=console(error=True))
+    tasks: dict[str, TaskID] = {}
+
+    def advance(stage: str, done: int, total: int) -> None:
+        if not tasks:
+            progress.start()  # not before: a request that is refused at once shows no bar
+        if stage not in tasks:
+            tasks[stage] = progress.add_task(stage, total=total)
+        progress.update(tasks[stage], completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        if tasks:
+            progress.stop()
+
+
+@contextmanager
+def stage_bar(stage: str) -> Iterator[Callable[[int, int], None]]:
+    """One progress bar on standard error; yields what is called with done and total."""
+    with stages_bars() as advance:
+        yield lambda done, total: advance(stage, done, total)
+
+
+def write_json(content: Mapping[str, Any] | Sequence[Any], target: str) -> None:
+    """Write JSON to a file, or to standard output when the target is ``-``."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    if target == "-":
+        print(text)
+    else:
+        from pathlib import Path
+
+        Path(target).write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,52 @@
+"""Data sets that come with scikit-learn, so that they always work without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from sklearn import datasets
+
+from likewise.data.records import Records
+
+__all__ = ["BUILT_IN", "BuiltIn"]
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A built-in set: what it is in one line, and what reads it."""
+
+    summary: str
+    read: Callable[[], Records]
+
+
+def _digits() -> Records:
+    X, y = datasets.load_digits(return_X_y=True)
+    return Records((X.reshape(-1, 8, 8) / 16.0).astype(np.float32), y.astype(np.int64), "digits")
+
+
+def _iris() -> Records:
+    X, y = datasets.load_iris(return_X_y=True)
+    return Records(X.astype(np.float32), y.astype(np.int64), "iris")
+
+
+def _wine() -> Records:
+    X, y = datasets.load_wine(return_X_y=True)
+    return Records(X.astype(np.float32), y.astype(np.int64), "wine")
+
+
+def _breast_cancer() -> Records:
+    X, y = datasets.load_breast_cancer(return_X_y=True)
+    return Records(X.astype(np.float32), y.astype(np.int64), "breast-cancer")
+
+
+BUILT_IN = MappingProxyType(
+    {
+        "breast-cancer": BuiltIn("569 tumours, 30 measurements each, 2 classes", _breast_cancer),
+        "digits": BuiltIn("1,797 handwritten digits, 8x8 grey pixels in [0, 1], 10 classes", _digits),
+        "iris": BuiltIn("150 flowers, 4 measurements each, 3 classes", _iris),
+        "wine": BuiltIn("178 wines, 13 measurements each, 3 classes", _wine),
+    }
+)

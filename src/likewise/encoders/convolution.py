@@ -1,0 +1,75 @@
+"""A small convolutional network for grey or colour images of about 8x8 to 64x64 pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from likewise.errors import InputError
+
+__all__ = ["ConvNet"]
+
+
+class ConvNet(nn.Module):
+    """Blocks of 3x3 convolution, group normalisation, ReLU and halving, then one linear layer.
+
+    The number of blocks follows from the size: halving goes on while the smaller side is over 4 pixels.
+    Group normalisation makes an item's embedding independent of its batch.
+
+    Parameters
+    ----------
+    item_shape : tuple of int
+        ``(height, width)`` or ``(channels, height, width)``, each side at least 4.
+    dimension : int >= 1
+        d, the length of an embedding.
+    width : int, a multiple of 8
+        Channels after the first block; each later block doubles them, up to four times as many.
+
+    >>> import torch
+    >>> ConvNet((8, 8), dimension=16)(torch.zeros(3, 8, 8)).shape
+    torch.Size([3, 16])
+    """
+
+    def __init__(self, item_shape: tuple[int, ...], *, dimension: int, width: int = 32) -> None:
+        super().__init__()
+        if len(item_shape) not in (2, 3) or min(item_shape) < 1 or min(item_shape[-2:]) < 4:
+            raise InputError(
+                "item_shape must be (height, width) or (channels, height, width) with sides of at least 4; "
+                f"found {tuple(item_shape)}"
+            )
+        if dimension < 1 or width < 8 or width % 8:
+            raise InputError(
+                f"dimension must be at least 1 and width a multiple of 8; found {dimension} and {width}"
+            )
+        self.item_shape, self.dimension, self.width = tuple(item_shape), dimension, width
+        channels = 1 if len(item_shape) == 2 else item_shape[0]
+        height, breadth = item_shape[-2:]
+        layers: list[nn.Module] = []
+        block = 0
+        while block == 0 or min(height, breadth) > 4:
+            out = width * min(2**block, 4)
+            layers += [*_block(channels, out), *_block(out, out), nn.MaxPool2d(2)]
+            channels, height, breadth = out, height // 2, breadth // 2
+            block += 1
+        self.blocks = nn.Sequential(*layers, *_block(channels, channels))
+        self.head = nn.Linear(channels * height * breadth, dimension)
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Embeddings (n, d) of images (n, height, width) or (n, channels, height, width)."""
+        images = items[:, None] if len(self.item_shape) == 2 else items
+        out: Tensor = self.head(self.blocks(images).flatten(1))
+        return out
+
+    def config(self) -> dict[str, Any]:
+        """What builds this encoder again, apart from its arrays."""
+        return {
+            "name": "ConvNet",
+            "item_shape": list(self.item_shape),
+            "dimension": self.dimension,
+            "width": self.width,
+        }
+
+
+def _block(channels: int, out: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, out, 3, padding=1, bias=False), nn.GroupNorm(8, out), nn.ReLU()]

@@ -1,0 +1,163 @@
+"""Clustering: how well k-means clusters agree with the classes.
+
+k-means (faiss) with as many clusters as there are classes, or another number asked for. The interval
+holds the clusters fixed and leaves out classes: it says how the figure moves with the classes, not
+how it moves with the start of k-means.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from likewise.distances import Distance, Form, ProductDistance
+from likewise.errors import DataError, InputError
+from likewise.evaluation.figures import Report
+from likewise.evaluation.inputs import paired_vectors, positive_integer
+from likewise.evaluation.intervals import jackknife_figure
+from likewise.search.exact import distance_from_name
+
+__all__ = ["clustering", "kmeans_clusters"]
+
+_GROUPS = 50  # with more classes, so many groups of classes are left out in turn
+_Codes = NDArray[np.int64]
+
+
+@torch.no_grad()
+def clustering(
+    embeddings: Any,
+    labels: Any,
+    *,
+    n_clusters: int | None = None,
+    distance: str | Distance = "euclidean",
+    figures: Iterable[str] = ("nmi", "ami", "ari"),
+    iterations: int = 25,
+    restarts: int = 1,
+    seed: int = 0,
+) -> Report:
+    """Agreement of k-means clusters with classes: NMI, AMI, ARI.
+
+    ``nmi = 2 I(U; V) / (H(U) + H(V))``; ``ami`` and ``ari`` subtract what chance gives. All three are
+    scikit-learn's, with the arithmetic mean.
+
+    Parameters
+    ----------
+    embeddings : array or Tensor (n, d)
+    labels : integers or strings (n,)
+    n_clusters : int, optional
+        The number of classes when not given.
+    distance : str or Distance
+        A product distance that is one of subtraction (Euclidean, cosine, Mahalanobis): k-means runs on
+        its features.
+    figures : names
+        Of "nmi", "ami", "ari". AMI grows costly from some thousand classes on.
+    iterations, restarts : int
+        Of k-means.
+    seed : int
+
+    Returns
+    -------
+    Report
+        With 95 % intervals over classes, clusters held fixed.
+
+    Raises
+    ------
+    DataError
+        One class only, or fewer items than clusters.
+
+    >>> points = [[0.0, 0.0], [0.0, 0.1], [5.0, 0.0], [5.0, 0.1]]
+    >>> clustering(points, ["a", "a", "b", "b"])["nmi"].value
+    1.0
+
+    References
+    ----------
+    Vinh, Epps, Bailey (2010), Information Theoretic Measures for Clusterings Comparison.
+    """
+    measures = _measures(figures)
+    measure = distance_from_name(distance)
+    if not isinstance(measure, ProductDistance) or measure.form is Form.NEGATIVE_PRODUCT:
+        raise InputError(
+            "distance must be Euclidean, squared, cosine or Mahalanobis for k-means; found "
+            f"{type(measure).__name__}"
+        )
+    rows, codes, classes = paired_vectors(embeddings, labels)
+    if len(classes) < 2:
+        raise DataError("labels must have at least two classes to compare clusters with; found one")
+    k = len(classes) if n_clusters is None else positive_integer(n_clusters, "n_clusters")
+    if k > len(rows):
+        raise DataError(f"n_clusters must be at most the number of items, {len(rows)}; found {k}")
+    features = measure.features(rows).float().cpu().numpy()
+    clusters = kmeans_clusters(features, k, iterations=iterations, restarts=restarts, seed=seed)
+    groups = _groups(len(classes), seed)[codes]
+    found = {}
+    for name, agreement in measures.items():
+        left_out = [
+            agreement(codes[groups != g], clusters[groups != g]) if np.any(groups != g) else np.nan
+            for g in range(int(groups.max()) + 1)
+        ]
+        bounds = (-1.0, 1.0) if name != "nmi" else (0.0, 1.0)
+        found[name] = jackknife_figure(
+            agreement(codes, clusters),
+            np.array(left_out),
+            bounds=bounds,
+            n_units=len(classes),
+            note="clusters held fixed",
+        )
+    counts = {"items": len(rows), "classes": len(classes), "clusters": k}
+    return Report("clustering", found, counts, ("intervals hold the clusters fixed and leave out classes",))
+
+
+def kmeans_clusters(
+    features: NDArray[np.float32], k: int, *, iterations: int = 25, restarts: int = 1, seed: int = 0
+) -> _Codes:
+    """The cluster of each row by faiss's k-means, over all rows."""
+    import faiss
+
+    machine = faiss.Kmeans(
+        features.shape[1],
+        k,
+        niter=iterations,
+        nredo=restarts,
+        seed=seed,
+        min_points_per_centroid=1,
+        max_points_per_centroid=len(features),
+    )
+    machine.train(features)
+    return np.asarray(machine.index.search(features, 1)[1][:, 0], dtype=np.int64)
+
+
+def _groups(n_classes: int, seed: int) -> _Codes:
+    """The group of each class: one a class up to 50 classes, then 50 random ones of equal size."""
+    if n_classes <= _GROUPS:
+        return np.arange(n_classes)
+    return np.random.default_rng(seed).permutation(np.arange(n_classes) % _GROUPS)
+
+
+def _measures(figures: Iterable[str]) -> dict[str, Callable[[_Codes, _Codes], float]]:
+    from sklearn import metrics
+
+    known = {
+        "nmi": metrics.normalized_mutual_info_score,
+        "ami": metrics.adjusted_mutual_info_score,
+        "ari": metrics.adjusted_rand_score,
+    }
+    names = list(figures)
+    for name in names:
+        if name not in known:
+            raise InputError(f"figures must be of {', '.join(known)}; found {name!r}")
+    return {name: _quiet(known[name]) for name in names}
+
+
+def _quiet(agreement: Callable[[_Codes, _Codes], float]) -> Callable[[_Codes, _Codes], float]:
+    def measured(codes: _Codes, clusters: _Codes) -> float:
+        with warnings.catch_warnings():
+            # scikit-learn guesses that many distinct integers are a regression target.
+            warnings.simplefilter("ignore", UserWarning)
+            return float(agreement(codes, clusters))
+
+    return measured

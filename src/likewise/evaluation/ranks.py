@@ -1,0 +1,153 @@
+"""The ranks at which queries find what is relevant to them, over the whole gallery.
+
+What lies within the first few places is ranked exactly (:mod:`likewise.search.exact`). For a relevant
+item farther down the gallery's keys below its own are counted, a tile at a time while the tile is in
+cache: one comparison a gallery item, and no sort. Such a rank rests on float32 products, so items
+whose distances agree to about six digits may count as nearer or farther; at equal keys the item with
+the lower place is nearer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Distance
+from likewise.search.exact import NeighbourBlock, nearest_blocks
+
+__all__ = ["Relevant", "ranked_blocks"]
+
+_EXACT_PLACES = 32
+_MOST_COUNTED = 64  # with more relevant items a query, a sort of the whole row is cheaper
+_TILE = 512
+_FAR = 2**62  # the rank of what isn't there
+
+
+@dataclass(frozen=True)
+class Relevant:
+    """A block of queries: their relevant items' ranks from 1, ascending, ``padding`` beyond R.
+
+    ``ranks`` is (rows, P), exact up to ``depth`` at least; ``count`` is R (rows,); ``rival`` (rows,) is
+    the class of the nearest item of another class, or the query's own where none was seen.
+    """
+
+    start: int
+    stop: int
+    ranks: Tensor
+    count: Tensor
+    rival: Tensor
+
+    padding = _FAR
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """Gallery places grouped by class."""
+
+    order: Tensor  # (m,)
+    first: Tensor  # (C,)
+    size: Tensor  # (C,)
+
+    @classmethod
+    def of(cls, codes: Tensor, n_classes: int) -> _Classes:
+        size = torch.bincount(codes, minlength=n_classes)
+        return cls(torch.sort(codes, stable=True).indices, size.cumsum(0) - size, size)
+
+    def members(self, codes: Tensor) -> Tensor:
+        """The places of each code's class, (rows, P), -1 beyond its size."""
+        places = torch.arange(max(int(self.size[codes].max()), 1), device=codes.device)
+        at = (self.first[codes][:, None] + places).clamp(max=len(self.order) - 1)
+        return self.order[at].masked_fill(places >= self.size[codes][:, None], -1)
+
+
+@torch.no_grad()
+def ranked_blocks(
+    rows: Tensor,
+    columns: Tensor,
+    codes: Tensor,
+    column_codes: Tensor,
+    *,
+    distance: Distance,
+    itself: bool,
+    depth: int | None,
+) -> Iterator[Relevant]:
+    """The ranks of each query's class in the gallery, a block of queries at a time.
+
+    Parameters
+    ----------
+    rows, columns : Tensor (n, d), (m, d)
+    codes, column_codes : int64 Tensor (n,), (m,)
+    distance : Distance
+    itself : bool
+        Whether the queries are the gallery, and may not find themselves.
+    depth : int or None
+        Up to which rank to look; what lies beyond counts as not there. None for all.
+    """
+    classes = _Classes.of(column_codes, int(torch.max(codes.max(), column_codes.max())) + 1)
+    largest = int(classes.size[codes].max())
+    counted = depth is None and largest <= _MOST_COUNTED and len(columns) > 2 * _EXACT_PLACES
+    # One place beyond R shows a rival even where all within R are hits.
+    reach = len(columns) if depth is None else max(depth, largest + 1)
+    places = _EXACT_PLACES if counted else min(reach, len(columns))
+    exclude = torch.arange(len(rows)) if itself else None
+    for block in nearest_blocks(rows, columns, places, distance=distance, exclude=exclude):
+        asked = codes[block.start : block.stop]
+        count = classes.size[asked] - int(itself)
+        found = column_codes[block.indices]
+        there = block.indices >= 0
+        hits = (found == asked[:, None]) & there
+        others = (found != asked[:, None]) & there
+        first = found.gather(1, others.byte().argmax(1, keepdim=True)).squeeze(1)
+        rival = torch.where(others.any(1), first, asked)
+        if counted:
+            ranks = _counted(block, hits, classes.members(asked), itself)
+        else:
+            place = torch.arange(1, hits.shape[1] + 1, device=hits.device)
+            ranks = torch.where(hits, place, _FAR).sort(1).values[:, : max(largest, 1)]
+        yield Relevant(block.start, block.stop, ranks, count, rival)
+
+
+def _counted(block: NeighbourBlock, hits: Tensor, members: Tensor, itself: bool) -> Tensor:
+    """Ranks of the members: those among the neighbours found, and the rest by counting."""
+    if itself:
+        queries = torch.arange(block.start, block.stop, device=members.device)
+        members = members.masked_fill(members == queries[:, None], -1)
+    there = members >= 0
+    found = (members[:, :, None] == block.indices[:, None, :]) & hits[:, None, :]  # (rows, P, places)
+    ranks = torch.where(found.any(2), found.byte().argmax(2) + 1, _FAR)
+    missing = there & (ranks == _FAR)
+    rows = missing.any(1)
+    # A copy of some rows costs about what counting in the others does.
+    some = rows.nonzero().squeeze(1) if 4 * int(rows.sum()) < len(rows) else torch.arange(len(rows))
+    if bool(rows.any()):
+        below = _count_below(block.keys, some, members[some].clamp(min=0), missing[some])
+        ranks[some] = torch.where(missing[some], below + 1, ranks[some])
+    return ranks.sort(1).values
+
+
+def _count_below(keys: Tensor, rows: Tensor, members: Tensor, missing: Tensor) -> Tensor:
+    """How many keys of a row come before each member's, equal keys by place, (len(rows), P)."""
+    own = keys[rows[:, None], members]  # (rows, P)
+    above = torch.nextafter(own, torch.full_like(own, torch.inf))  # "< above" is "<= own"
+    below = torch.zeros_like(own)  # a float32 counts exactly up to 2^24, beyond any tile
+    total = torch.zeros_like(members)
+    every = len(rows) == len(keys)
+    wanted = missing.any(0).nonzero().squeeze(1).tolist()
+    for first in range(0, keys.shape[1], _TILE):
+        last = min(first + _TILE, keys.shape[1])
+        tile = keys[:, first:last] if every else keys[rows, first:last]
+        # Columns before the member count when equal, those after it don't.
+        threshold = torch.where(members >= last, above, own)
+        mark = torch.empty(len(rows), last - first, dtype=keys.dtype, device=keys.device)
+        for p in wanted:
+            torch.lt(tile, threshold[:, p : p + 1], out=mark)  # 0.0 and 1.0: adds up faster than booleans
+            torch.sum(mark, 1, out=below[:, p])
+        total += below.long()
+        row, p = ((members >= first) & (members < last) & missing).nonzero(as_tuple=True)
+        places = torch.arange(first, last, device=keys.device)
+        equal = (tile[row] == own[row, p][:, None]) & (places < members[row, p][:, None])
+        total[row, p] += equal.sum(1)
+    return total

@@ -1,0 +1,139 @@
+"""Losses that read the far columns through one number a row: ``log sum_n exp(-rate d_n)``.
+
+Nearly every softmax is one of these: the far columns enter by their log-sum-exp alone, the near ones,
+few and listed, in whatever way the loss says. So the loss is a function of a few numbers a row, and the
+tiles are folded here once for all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from likewise.table import Near, Part, Rows, TableFunction, Tile
+
+__all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
+
+
+@dataclass(frozen=True)
+class RowTerms:
+    """What a loss makes of a row's near distances and its far log-sum-exp.
+
+    rows : values and counts. by_far : (r,) the derivative of the value by the far log-sum-exp, not below
+    zero. by_near : (r, p) that by the near distances, zero where not valid.
+    """
+
+    rows: Rows
+    by_far: Tensor
+    by_near: Tensor
+
+
+_RowOf = Callable[[Near, Tensor], RowTerms]
+
+
+@dataclass
+class FarSum:
+    """The running log-sum-exp of a block's far logits: ``maximum + log(total)``."""
+
+    near: Near
+    maximum: Tensor  # (r,); minus infinity while nothing far was seen
+    total: Tensor  # (r,) the sum of exp(logit - maximum)
+    exponentials: Tensor | None = None  # of the last tile less the maximum, where it comes back
+    terms: RowTerms | None = None
+
+    @property
+    def log(self) -> Tensor:
+        """The log-sum-exp (r,); minus infinity where nothing is far."""
+        return self.maximum + self.total.log()
+
+
+class FarLogSum(TableFunction[FarSum]):
+    """The walk of a loss over its rows' far log-sum-exp.
+
+    Parameters
+    ----------
+    rate : float
+        Logits are ``-rate d``.
+    row : callable
+        ``row(near, far)`` gives the :class:`RowTerms` from the near cells and the far log-sum-exp (r,),
+        which is minus infinity where nothing is far.
+    apart : bool
+        Whether the near and the far part are averaged apart; the near part must not read ``far`` then.
+    """
+
+    def __init__(self, rate: float, row: _RowOf, *, apart: bool = False) -> None:
+        self.rate = rate
+        self.apart = apart
+        self._row = row
+
+    def begin(self, near: Near) -> FarSum:
+        """Nothing far was seen yet."""
+        return FarSum(near, torch.full_like(near.count, -torch.inf), torch.zeros_like(near.count))
+
+    def observe(self, tile: Tile, state: FarSum) -> None:
+        """Fold a tile into the log-sum-exp."""
+        if not tile.distances.shape[1]:
+            return
+        maximum = torch.maximum(state.maximum, tile.distances.amin(1) * -self.rate)
+        # where nothing is far there is no finite maximum: any finite number does
+        shift = torch.where(maximum.isfinite(), maximum, 0.0)
+        exponentials = torch.add(-shift[:, None], tile.distances, alpha=-self.rate).exp_()
+        state.total = state.total * (state.maximum - shift).exp() + exponentials.sum(1)
+        state.maximum = maximum
+        state.exponentials = exponentials if tile.kept else None
+
+    def finish(self, state: FarSum) -> Rows:
+        """What the loss makes of each row."""
+        state.terms = self._row(state.near, state.log)
+        return state.terms.rows
+
+    def slope(self, tile: Tile, state: FarSum) -> Tensor:
+        """Minus the rate times each far column's share, times the derivative by the log-sum-exp."""
+        assert state.terms is not None
+        share = torch.where(state.total > 0, state.terms.by_far, 0.0)
+        if state.exponentials is not None:
+            factor = torch.where(share > 0, share * -self.rate / state.total, 0.0)
+            return state.exponentials.mul_(factor[:, None])
+        shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
+        return torch.add(shift[:, None], tile.distances, alpha=-self.rate).exp_().mul_(-self.rate)
+
+    def near_slope(self, state: FarSum) -> Tensor:
+        """The derivatives by the near distances."""
+        if state.terms is None:  # the near part alone is asked for
+            state.terms = self._row(state.near, state.log)
+        return state.terms.by_near
+
+
+def log_sum(logits: Tensor) -> Tensor:
+    """Log-sum-exp of rows (r, p) of logits, any of which may be minus infinity; p may be zero."""
+    if not logits.shape[1]:
+        return logits.new_full(logits.shape[:1], -torch.inf)
+    return logits.logsumexp(1)
+
+
+def one_plus(logits: Tensor) -> Tensor:
+    """``log(1 + exp(logits))``, exact at both ends."""
+    return torch.logaddexp(torch.zeros((), dtype=logits.dtype, device=logits.device), logits)
+
+
+def pair_softmax(near: Near, far: Tensor, logits: Tensor, by_distance: Tensor | float) -> RowTerms:
+    """Each near cell against the far columns: ``-log(exp z / (exp z + sum_n exp z_n))``, summed.
+
+    Parameters
+    ----------
+    near : Near
+    far : (r,)
+        The far log-sum-exp.
+    logits : (r, p)
+        z of the near cells.
+    by_distance : (r, p) or float
+        The derivative of z by the near distances.
+    """
+    gap = (far[:, None] - logits).masked_fill_(~near.valid, -torch.inf)
+    values, share = one_plus(gap), gap.sigmoid()
+    active = (values != 0).sum(1)
+    by_near = (share * -by_distance).masked_fill_(~near.valid, 0.0)
+    return RowTerms(Rows(joint=Part(values.sum(1), near.count, active)), share.sum(1), by_near)

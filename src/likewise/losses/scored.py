@@ -1,0 +1,295 @@
+"""Losses over a list of pairs with real numbers: regression of a similarity, or of a difference."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Axiom, Cosine, Distance, ProductDistance, SignedDifference
+from likewise.errors import InputError, UnsupportedError
+from likewise.losses.base import Loss, ReductionName, positive
+from likewise.losses.composed import ComposedLoss, far_cells, near_cells
+from likewise.relations import Pairs, Relation, Scores, Sides
+from likewise.table import TableFunction, WholeRows
+
+__all__ = ["DifferenceRegression", "ScoreRegression", "ScoredLoss", "ScoredPairs", "scored_pairs"]
+
+
+@dataclass(frozen=True)
+class ScoredPairs:
+    """Pairs with scores: positions left and right (k,) and float64 scores (k,)."""
+
+    left: Tensor
+    right: Tensor
+    score: Tensor
+
+
+def scored_pairs(relation: Relation, columns: Relation | None, sides: Sides) -> ScoredPairs:
+    """List the pairs of any relation.
+
+    ``Scores`` and ``Pairs`` give the pairs they list, each once, an alike pair scored 1 and an unlike one 0.
+    Any other relation gives all its near cells scored 1 and all its far ones scored 0, which for labels is
+    every cell of the table. Pairs of one item (equal ids) are left out.
+
+    Raises
+    ------
+    InputError
+        A position doesn't exist, or an item is paired with itself.
+    """
+    if not isinstance(relation, Scores | Pairs):
+        resolved = relation.resolve(columns, sides)
+        (_, left, right), (_, far_left, far_right) = near_cells(resolved), far_cells(resolved)
+        score = torch.cat([torch.ones(len(left)), torch.zeros(len(far_left))]).double()
+        return ScoredPairs(torch.cat([left, far_left]), torch.cat([right, far_right]), score.to(sides.device))
+    left, right = relation.left.to(sides.device), relation.right.to(sides.device)
+    score = relation.score if isinstance(relation, Scores) else relation.same.double()
+    score = score.to(sides.device)
+    for name, positions, count in (("left", left, sides.n_rows), ("right", right, sides.n_columns)):
+        if positions.numel() and int(positions.max()) >= count:
+            raise InputError(
+                f"{name} must be below the number of items: expected under {count}, "
+                f"found {int(positions.max())}"
+            )
+    if sides.columns_are_rows and bool((left == right).any()):
+        number = int((left == right).nonzero()[0])
+        raise InputError(
+            f"an item can't be paired with itself: pair {number} is item {int(left[number])} twice"
+        )
+    other = ~sides.same(left, right).reshape(-1).expand(left.shape[0])
+    return ScoredPairs(left[other], right[other], score[other])
+
+
+def _listed_distances(distance: Distance, rows: Tensor, columns: Tensor, pairs: ScoredPairs) -> Tensor:
+    """Distances (k,) of listed pairs; features are made once an item, not once a pair."""
+    if isinstance(distance, ProductDistance):
+        rows, columns = distance.features(rows), distance.column_features(columns)
+    # index_select, as the backward of indexing adds up rows one by one
+    left, right = rows.index_select(0, pairs.left), columns.index_select(0, pairs.right)
+    if isinstance(distance, ProductDistance):
+        return distance.form.pairs(left, right)
+    found: Tensor = distance(left, right)
+    return found
+
+
+class ScoredLoss(Loss):
+    """A loss that reads a list of scored pairs, in plain PyTorch: its gradient is autograd's."""
+
+    scores_only = False
+    """Whether only a ``Scores`` relation will do, because 1 and 0 would mean nothing."""
+
+    @abstractmethod
+    def terms(self, distances: Tensor, score: Tensor) -> Tensor:
+        """The terms of pairs: distances (k,) and scores (k,) in their dtype give (k,)."""
+
+    def function(self) -> TableFunction[Any] | WholeRows:
+        """Not there: this loss reads pairs, not a table.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError(f"{type(self).__name__} reads pairs, not a table: call the loss itself")
+
+    def _evaluate(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """List the pairs and reduce their terms."""
+        if self.scores_only and not isinstance(relation, Scores):
+            raise InputError(
+                f"{type(self).__name__} needs Scores(left, right, score); found {type(relation).__name__}"
+            )
+        pairs = scored_pairs(relation, column_relation, ComposedLoss._sides(rows, columns, ids, column_ids))
+        if weights is not None:
+            if not isinstance(weights, Tensor) or weights.shape != (rows.shape[0],):
+                found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
+                raise InputError(f"weights must be a tensor of shape ({rows.shape[0]},); found {found}")
+            weights = weights.to(rows.dtype)[pairs.left]
+        other = rows if columns is None else columns
+        distances = _listed_distances(self.distance, rows, other, pairs)
+        return self.reduce(self.terms(distances, pairs.score.to(distances.dtype)), weights, rows)
+
+    def reduce(self, terms: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor:
+        """Reduce terms (k,): divisors are counts and know no weights."""
+        value = terms if weights is None else terms * weights
+        if self.reduction == "none":
+            return value
+        count = {"mean": terms.shape[0], "sum": 1, "active": int((terms != 0).sum())}[self.reduction]
+        # sums of no rows and no columns keep a gradient, of zeros
+        return value.sum() / max(1, count) + rows[:0].sum()
+
+
+class ScoreRegression(ScoredLoss):
+    r"""Regression of a similarity on real-valued scores of pairs.
+
+    The similarity of a pair is ``s = offset - scale * d(x, z)``; its term is ``(s - score)^2``, or, with
+    ``huber=h``, ``e^2`` for an error e within h and ``h (2 |e| - h)`` beyond. With the cosine distance s is
+    the cosine; with ``distance=Bilinear(W), offset=0`` it is ``x' W z``.
+
+    ``Scores`` gives the pairs. ``Pairs`` counts as scores 1 and 0, and so do the near and far cells of any
+    other relation, which for labels are listed in full.
+
+    Defaults: cosine distance, offset 1 and scale 1 (so s is the cosine), mean over the pairs.
+    sentence-transformers' CosineSimilarityLoss is the same. ``reduction="none"`` gives a value a pair;
+    ``weights`` are those of the pairs' left items.
+
+    Parameters
+    ----------
+    offset : float
+        The similarity at distance zero.
+    scale : float, above 0
+        How much similarity one unit of distance costs.
+    huber : float above 0, optional
+        The error beyond which a term grows linearly.
+
+    References
+    ----------
+    The regression set-up of similarity learning: ``min_W sum_i loss(W; x_i, z_i, y_i) + reg(W)``; for the
+    bilinear form G. Chechik et al., "Large scale online learning of image similarity through ranking", 2010.
+    P. Huber, "Robust estimation of a location parameter", 1964.
+
+    >>> from likewise.relations import Scores
+    >>> loss = ScoreRegression()
+    >>> loss(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), Scores([0], [1], [0.5]))  # (0 - 0.5)^2
+    tensor(0.2500)
+    """
+
+    def __init__(
+        self,
+        *,
+        offset: float = 1.0,
+        scale: float = 1.0,
+        huber: float | None = None,
+        distance: Distance | None = None,
+        reduction: ReductionName | None = None,
+    ) -> None:
+        super().__init__(distance=distance or Cosine(), reduction=reduction)
+        if not (isinstance(offset, int | float) and abs(offset) < float("inf")):
+            raise InputError(f"offset must be a finite number; found {offset!r}")
+        self.offset = float(offset)
+        self.scale = positive("scale", scale)
+        self.huber = None if huber is None else positive("huber", huber)
+
+    def terms(self, distances: Tensor, score: Tensor) -> Tensor:
+        """The squared, or Huber's, error of each pair."""
+        return _squared(self.offset - self.scale * distances - score, self.huber)
+
+
+class DifferenceRegression(ScoredLoss):
+    r"""Differential training: regress the difference of two values on a given signed difference.
+
+    With ``G(x, z) = V(x) - V(z)`` a pair with target t costs ``(G(x, z) - t)^2``. G is antisymmetric and
+    transitive whatever V is: the embeddings are the values V (n, 1), and their signed difference is the
+    distance. In dynamic programming t is the difference of the costs of two trajectories, taken best with the
+    same noise from states that a decision compares: pairs drawn at random gain nothing over a regression
+    of V.
+
+    Needs a ``Scores(left, right, target)`` relation. Defaults: SignedDifference of values (n, 1), mean over
+    the pairs. ``reduction="none"`` gives a value a pair; ``weights`` are those of the pairs' left items. No
+    library is known to offer it.
+
+    Parameters
+    ----------
+    huber : float above 0, optional
+        The error beyond which a term grows linearly; the source squares everywhere.
+
+    References
+    ----------
+    D. Bertsekas, "Differential training of rollout policies", 1997 (the shared-weight form ``V(x) - V(z)``;
+    equation numbers unverified).
+
+    >>> from likewise.relations import Scores
+    >>> loss = DifferenceRegression()
+    >>> loss(torch.tensor([[5.0], [3.0]]), Scores([0], [1], [1.0]))  # (5 - 3 - 1)^2
+    tensor(1.)
+    """
+
+    scores_only = True
+
+    def __init__(
+        self,
+        *,
+        huber: float | None = None,
+        distance: Distance | None = None,
+        reduction: ReductionName | None = None,
+    ) -> None:
+        super().__init__(distance=antisymmetric(distance), reduction=reduction)
+        self.huber = None if huber is None else positive("huber", huber)
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        relation: Relation | Any,
+        *,
+        columns: Tensor | None = None,
+        column_relation: Relation | Any = None,
+        ids: Any = None,
+        column_ids: Any = None,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        """Evaluate the loss on values (n, 1); see :meth:`likewise.losses.base.Loss.forward`."""
+        check_values(self.distance, embeddings, columns)
+        value: Tensor = super().forward(
+            embeddings,
+            relation,
+            columns=columns,
+            column_relation=column_relation,
+            ids=ids,
+            column_ids=column_ids,
+            weights=weights,
+        )
+        return value
+
+    def terms(self, distances: Tensor, score: Tensor) -> Tensor:
+        """The squared, or Huber's, error of each pair."""
+        return _squared(distances - score, self.huber)
+
+
+def _squared(error: Tensor, huber: float | None) -> Tensor:
+    """``e^2``, or linear beyond ``huber`` with the same value and slope there."""
+    if huber is None:
+        return error.square()
+    within = error.clamp(-huber, huber)
+    return within * (2 * error - within)
+
+
+def antisymmetric(distance: Distance | None) -> Distance:
+    """A signed difference, or the antisymmetric distance that was given.
+
+    Raises
+    ------
+    InputError
+    """
+    if isinstance(distance, Distance) and Axiom.ANTISYMMETRIC not in distance.axioms:
+        raise InputError(
+            f"distance must be antisymmetric, as SignedDifference; found {type(distance).__name__}"
+        )
+    return SignedDifference() if distance is None else distance
+
+
+def check_values(distance: Distance, *embeddings: Tensor | None) -> None:
+    """Refuse embeddings of several components where one value an item is meant.
+
+    Raises
+    ------
+    InputError
+    """
+    for values in embeddings:
+        if (
+            isinstance(distance, SignedDifference)
+            and isinstance(values, Tensor)
+            and (values.ndim != 2 or values.shape[1] != 1)
+        ):
+            raise InputError(
+                f"embeddings must be one value an item, of shape (n, 1); found {tuple(values.shape)}"
+            )

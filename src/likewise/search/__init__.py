@@ -1,0 +1,5 @@
+"""Search: an index of embedded records, and exact nearest neighbours."""
+
+from likewise.search.index import Hit, Index
+
+__all__ = ["Hit", "Index"]

@@ -1,0 +1,132 @@
+"""The commands do their job, and their JSON keeps its form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import likewise as library
+from likewise.data import record
+from likewise.model import Model
+from likewise.search import Index
+
+
+def test_train_saves_a_run_that_the_library_loads(run_folder: Path) -> None:
+    assert (run_folder / "model.json").is_file()
+    assert Model.load(run_folder).embed(np.zeros((2, 4), dtype=np.float32)).shape[0] == 2
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(likewise, things, tmp_path) -> None:
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        assert likewise("train", things, "-o", tmp_path / name, "--epochs", 1, "--seed", seed).status == 0
+    first, again, other = (Model.load(tmp_path / name).fingerprint for name in "abc")
+    assert first == again
+    assert first != other
+
+
+def test_evaluate_writes_stable_json_and_a_table(likewise, run_folder, things, tmp_path) -> None:
+    said = likewise("evaluate", run_folder, things, "--json", tmp_path / "figures.json")
+    assert said.status == 0
+    assert "recall@1" in said.out
+    assert "untrained net" in said.out
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert set(figures) == {"retrieval", "verification", "few_shot", "controls"}
+    assert set(figures["controls"]) == {"raw", "untrained"}
+    for measured in (figures, figures["controls"]["raw"], figures["controls"]["untrained"]):
+        assert {"value", "low", "high"} <= set(measured["retrieval"]["recall@1"])
+        assert {"value", "low", "high"} <= set(measured["verification"]["eer"])
+
+
+def test_evaluate_one_task_as_json_on_standard_output(likewise, run_folder, things) -> None:
+    said = likewise("evaluate", run_folder, things, "--task", "few-shot", "--json", "-")
+    assert set(json.loads(said.out)) == {"few_shot", "controls"}
+
+
+def test_search_finds_the_query_itself_first_and_its_like_next(likewise, index_folder, things) -> None:
+    said = likewise("search", index_folder, f"{things}:13", "-k", 5, "--json")
+    hits = json.loads(said.out)
+    assert hits[0]["id"] == f"{things}:13"
+    assert [hit["label"] for hit in hits] == [1] * 5
+    distances = [hit["distance"] for hit in hits]
+    assert distances == sorted(distances)
+
+
+def test_search_prints_what_the_library_finds(likewise, index_folder, things) -> None:
+    said = likewise("search", index_folder, f"{things}:0", "-k", 3)
+    shown = [line.split()[0] for line in said.out.splitlines() if str(things) in line]
+    assert shown == [hit.id for hit in Index.load(index_folder).search(f"{things}:0", k=3)]
+
+
+def test_verify_says_what_the_library_says(likewise, run_folder, things) -> None:
+    for other, alike in ((1, True), (40, False)):
+        pair = (f"{things}:0", f"{things}:{other}")
+        answer = json.loads(likewise("verify", run_folder, *pair, "--json").out)
+        assert answer == library.Model.load(run_folder).verify(*(record(name) for name in pair)).to_dict()
+        assert answer["alike"] is alike
+        assert 0 <= answer["probability"] <= 1
+        assert likewise("verify", run_folder, *pair).out.startswith("alike" if alike else "not alike")
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        ("methods", "supcon"),
+        ("losses", "TripletMargin"),
+        ("datasets", "digits"),
+        ("estimators", None),
+        ("recipes", None),
+    ],
+)
+def test_list_names_what_there_is(likewise, kind: str, known: str | None) -> None:
+    said = likewise("list", kind)
+    names = json.loads(likewise("list", kind, "--json").out)
+    assert names == sorted(names)
+    assert [line.split()[0] for line in said.out.splitlines()] == (names or ["this"])
+    assert known is None or known in names
+
+
+def test_list_methods_are_those_that_train_takes(likewise) -> None:
+    from likewise.training import METHODS
+
+    assert json.loads(likewise("list", "methods", "--json").out) == sorted(METHODS)
+
+
+def test_doctor_names_versions_extras_and_data(likewise) -> None:
+    import torch
+
+    said = likewise("doctor")
+    assert said.status == 0
+    assert f"torch          {torch.__version__}" in said.out
+    assert "[dev]" in said.out
+    assert "digits" in said.out
+
+
+def test_doctor_tells_a_missing_package_and_the_extra_that_brings_it(likewise, monkeypatch) -> None:
+    from importlib import metadata
+
+    def version(name: str) -> str:
+        if name in ("hypothesis", "faiss-cpu"):
+            raise metadata.PackageNotFoundError(name)
+        return "1.0"
+
+    monkeypatch.setattr(metadata, "version", version)
+    said = likewise("doctor")
+    assert "faiss-cpu      MISSING" in said.out
+    assert "missing hypothesis: pip install 'likewise[dev]'" in said.out
+
+
+def test_help_gives_each_command_one_line(likewise) -> None:
+    said = likewise("--help")
+    assert said.status == 0
+    commands = ["demo", "train", "evaluate", "index", "search", "verify", "list", "doctor"]
+    listed = said.out.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in listed] == commands
+    assert all(len(line) <= 80 for line in said.out.splitlines())
+    assert likewise().out == said.out
+
+
+def test_version(likewise) -> None:
+    assert likewise("--version").out == f"likewise {library.__version__}\n"

@@ -1,0 +1,120 @@
+"""Intervals: their formulas by hand, their ends, and how often they hold the truth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from likewise.errors import InputError
+from likewise.evaluation import Figure, Report
+from likewise.evaluation.intervals import clopper_pearson, jackknife_figure, linked_variance, ratio_figure
+from reference import evaluation as reference
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (0, 30), (30, 30), (7, 12)])
+def test_clopper_pearson_equals_scipy(successes, trials):
+    expected = binomtest(successes, trials).proportion_ci(method="exact")
+    assert clopper_pearson(successes, trials) == pytest.approx((expected.low, expected.high))
+
+
+def test_ratio_of_equal_classes_is_the_t_interval_of_the_class_means():
+    means = np.array([0.5, 0.6, 0.4, 0.7, 0.55])
+    figure = ratio_figure(means * 20, np.full(5, 20.0))
+    reach = 2.7764451052 * means.std(ddof=1) / math.sqrt(5)
+    assert (figure.low, figure.high) == pytest.approx((means.mean() - reach, means.mean() + reach))
+    assert figure.note == "few classes"
+
+
+def test_jackknife_equals_the_formula_and_is_clipped():
+    generator = np.random.default_rng(0)
+    numerators, denominators = generator.uniform(0, 5, 30), generator.uniform(5, 9, 30)
+    figure = ratio_figure(numerators, denominators)
+    left_out = [
+        (numerators.sum() - a) / (denominators.sum() - b)
+        for a, b in zip(numerators, denominators, strict=True)
+    ]
+    expected = reference.jackknife_interval(figure.value, left_out, 2.0452296421)
+    assert (figure.low, figure.high) == pytest.approx(expected)
+    assert figure.note == "" and figure.n_units == 30
+    wide = ratio_figure(np.array([1.0, 9.0]), np.array([10.0, 10.0]))
+    assert (wide.low, wide.high) == (0, 1)
+
+
+def test_nothing_and_everything_get_the_exact_interval():
+    none = ratio_figure(np.zeros(25), np.full(25, 4.0))
+    assert (none.value, none.low, none.high) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 25)))
+    # A sum of thirds isn't exactly their number: still everything.
+    everything = ratio_figure(np.full(3, 0.1 * 3), np.full(3, 0.1 * 3))
+    assert (everything.value, everything.high) == (1, 1)
+    assert everything.low == pytest.approx(0.025 ** (1 / 3))
+
+
+def test_classes_without_a_query_and_no_class_at_all():
+    assert ratio_figure(np.array([1.0, 0.0, 2.0]), np.array([2.0, 0.0, 2.0])).n_units == 2
+    empty = ratio_figure(np.zeros(2), np.zeros(2))
+    assert math.isnan(empty.value) and empty.n_units == 0
+    alone = ratio_figure(np.array([3.0]), np.array([4.0]))
+    assert (alone.value, alone.low, alone.high) == (0.75, 0, 1)
+
+
+@pytest.mark.parametrize("n_classes", [10, 30, 300])
+def test_coverage_over_new_classes(n_classes):
+    """Classes drawn with rates of their own, then items: the interval holds the mean rate 95 in 100."""
+    generator = np.random.default_rng(n_classes)
+    rounds, held = 1500, 0
+    for _ in range(rounds):
+        rates = generator.beta(6, 4, n_classes)
+        sizes = generator.integers(5, 15, n_classes)
+        figure = ratio_figure(generator.binomial(sizes, rates).astype(float), sizes.astype(float))
+        held += figure.low <= 0.6 <= figure.high
+    assert 0.93 <= held / rounds <= 0.97
+
+
+def test_linked_variance_equals_all_pairs_that_share_a_class():
+    generator = np.random.default_rng(2)
+    for n_classes in (3, 12):
+        residuals = generator.normal(size=60)
+        own, other = generator.integers(0, n_classes, 60), generator.integers(0, n_classes, 60)
+        total, alone = 0.0, 0.0
+        for i in range(60):
+            for j in range(60):
+                if {own[i], other[i]} & {own[j], other[j]}:
+                    total += residuals[i] * residuals[j]
+                if own[i] == own[j]:
+                    alone += residuals[i] * residuals[j]
+        assert linked_variance(residuals, own, other) == pytest.approx(max(total, alone))
+        assert linked_variance(residuals, own, own) == pytest.approx(alone)
+
+
+def test_report_is_a_mapping_and_prints():
+    report = Report(
+        "retrieval",
+        {
+            "map@r": Figure(0.25, 0.125, 0.5, n_units=7, note="few classes"),
+            "x": Figure(math.nan, math.nan, math.nan),
+        },
+        {"queries": 1200, "queries without a match": 0},
+        ("a note",),
+    )
+    assert list(report) == ["map@r", "x"] and len(report) == 2 and "map@r" in report
+    assert report.to_dict()["map@r"] == {
+        "value": 0.25, "low": 0.125, "high": 0.5, "unit": "class", "n_units": 7, "note": "few classes",
+    }  # fmt: skip
+    assert report.to_dict()["x"]["value"] is None
+    assert str(report).splitlines() == [
+        "retrieval (queries: 1,200)",
+        "  map@r  0.250 [0.125, 0.500] (few classes)",
+        "  x      -",
+        "  a note",
+    ]
+    with pytest.raises(KeyError, match="this report has map@r, x"):
+        report["recall@1"]
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(InputError, match="5 of 3"):
+        clopper_pearson(5, 3)
+    assert jackknife_figure(0.5, np.array([0.5, np.nan])).high == 1
