@@ -166,9 +166,9 @@ ALL = [miner for miner, _ in BY_ROW + BY_COMPARISON] + [mining.DistanceWeighted(
 
 
 def sizes(monkeypatch: pytest.MonkeyPatch, tile: int, whole: int, rows: int) -> None:
-    monkeypatch.setattr("likewise.table.visit.TILE", tile)
-    monkeypatch.setattr("likewise.table.visit.WHOLE_ROWS", whole)
-    monkeypatch.setattr("likewise.table.visit.ROWS", rows)
+    monkeypatch.setattr("likewise.table.visit._TILE", tile)
+    monkeypatch.setattr("likewise.table.visit._WHOLE_ROWS", whole)
+    monkeypatch.setattr("likewise.table.visit._ROWS", rows)
 
 
 def assert_same(found: list[Row], expected: list[Row], table: PlainTable) -> None:
@@ -250,8 +250,15 @@ def test_tile_size_changes_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -
         assert all(other == found[0] for other in found), type(miner).__name__
 
 
-def test_ties_go_to_the_lower_index() -> None:
-    """All points alike: every positive and every negative is at distance zero."""
+@pytest.mark.parametrize("tile", [(1 << 17, 8192, 256), (64, 2, 4), (64, 2, 32)])
+def test_ties_go_to_the_lower_index(tile: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All points alike: every positive and every negative is at distance zero, in every tile."""
+    sizes(monkeypatch, *tile)
+    table = Labels([0] * 8).resolve(Labels([0] * 9 + [1] * 50), Sides(8, 59, False, torch.device("cpu")))
+    hardest_ones = mining.Hardest()(
+        torch.zeros(8, 2), table, columns=torch.zeros(59, 2), distance=Euclidean()
+    )
+    assert [far for _, far in listing(hardest_ones)] == [[(row, 9)] for row in range(8)]
     x, sides = torch.zeros(6, 2), Sides(6, 6, True, torch.device("cpu"))
     table = Labels([0, 1, 0, 1, 0, 1]).resolve(None, sides)
     hard = listing(mining.BatchHard()(x, table, distance=Euclidean()))

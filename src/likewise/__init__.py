@@ -18,13 +18,13 @@ _NAMES = {
     "train": "likewise.api",
 }
 
-__all__ = sorted([*_MODULES, *_NAMES])  # noqa: PLE0605
+__all__ = sorted([*_MODULES, *_NAMES])
 
 if TYPE_CHECKING:
-    from likewise import distances, errors, evaluation, losses, mining, relations
-    from likewise.api import evaluate, train
-    from likewise.model import Model
-    from likewise.search import Index
+    from likewise import distances, errors, evaluation, losses, mining, relations  # noqa: F401
+    from likewise.api import evaluate, train  # noqa: F401
+    from likewise.model import Model  # noqa: F401
+    from likewise.search import Index  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -28,7 +28,16 @@ from likewise.encoders import encoder_for, fresh_copy
 from likewise.errors import InputError
 from likewise.evaluation import Report, few_shot, retrieval, verification, verification_pairs
 from likewise.model import Model
-from likewise.training import METHODS, Plan, Schedule, distance_of, epochs_for, method_from_name, train_twice
+from likewise.training import (
+    METHODS,
+    Plan,
+    Schedule,
+    distance_of,
+    epochs_for,
+    few_classes_of_images,
+    method_from_name,
+    train_twice,
+)
 
 __all__ = ["METHODS", "TASKS", "Evaluation", "evaluate", "train"]
 
@@ -45,7 +54,7 @@ def train(
     loss: nn.Module | None = None,
     epochs: int | None = None,
     seed: int = 0,
-    dimension: int = 64,
+    dimension: int | None = None,
     augmentation: Augmentation | None = None,
     out: Any = None,
     progress: _Progress = None,
@@ -54,8 +63,11 @@ def train(
 
     It trains twice. First without a fifth of the classes (at least two), to find the best epoch by MAP@R
     on those and to calibrate the probability of being alike; then anew on all classes, up to that epoch.
-    With fewer than four classes, items are held back instead. Of images with at most 20 classes, invented
-    shapes join each batch (:func:`likewise.data.invent_shapes`), so that unseen classes are told apart too.
+    With fewer than four classes, items are held back instead.
+
+    From at most 20 classes of images the default encoder learns turned and mirrored images as classes of
+    their own (:func:`likewise.data.turned_classes`), through a projection that is dropped after training:
+    both keep what unseen classes need.
 
     Parameters
     ----------
@@ -74,10 +86,11 @@ def train(
         where it is over 2,000.
     seed : int
         Of weights, batches, augmentation and what is held back.
-    dimension : int >= 1
-        d, of the default encoder.
+    dimension : int >= 1, optional
+        d, of the default encoder: 64, or what its last block gives where a projection is dropped. Given,
+        no projection is used.
     augmentation : Augmentation, optional
-        By default gentle shifts and turns for images, nothing for rows; ``Augmentation()`` is none.
+        By default random shifts and turns for images, nothing for rows; ``Augmentation()`` is none.
     out : path, optional
         Save the run there; refused before training when it exists and isn't ours.
     progress : bool or callable, optional
@@ -108,14 +121,16 @@ def train(
         augmentation=augmentation_for(records.item_shape) if augmentation is None else augmentation,
         epochs=epochs_for(records, chosen) if epochs is None else epochs,
         seed=seed,
+        turned=encoder is None and dimension is None and few_classes_of_images(records),
     )
     Schedule(epochs=plan.epochs)
-    if dimension < 1:
+    if dimension is not None and dimension < 1:
         raise InputError(f"dimension must be at least 1; found {dimension}")
     if out is not None:
         check_output(out, manifest="model.json", kind="likewise-run")
     if encoder is None:
-        encoder = encoder_for(records.item_shape, dimension=dimension, seed=seed)
+        width = dimension if plan.turned or dimension is not None else 64
+        encoder = encoder_for(records.item_shape, dimension=width, seed=seed)
     if loss is None:
         loss = plan.method.loss()
     distance_of(loss)

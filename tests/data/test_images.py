@@ -1,4 +1,4 @@
-"""Augmentation moves images as it says; invented shapes are turned and mirrored ones."""
+"""Augmentation moves images as it says; turned classes are what they say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.data import Augmentation, augmentation_for, invent_shapes, load, records_from_arrays
+from likewise.data import Augmentation, augmentation_for, load, records_from_arrays, turned_classes
 from likewise.errors import InputError
 
 
@@ -78,23 +78,25 @@ def test_defaults_follow_the_items_shape() -> None:
     assert Augmentation(**augmentation_for((8, 8)).config()) == augmentation_for((8, 8))
 
 
-def test_every_invented_shape_is_a_turned_or_mirrored_image_but_none_is_an_image_itself() -> None:
-    digits = load("digits").take(slice(0, 20))
-    made = invent_shapes(digits, count=120, seed=1)
-    every = {
-        np.rot90(image[:, ::-1] if mirrored else image, turn).tobytes(): (turn, mirrored)
-        for image in digits.X
-        for turn in range(4)
-        for mirrored in (False, True)
-    }
-    places = [every[np.ascontiguousarray(image).tobytes()] for image in made.X]
-    assert set(places) == {(t, m) for t in range(4) for m in (False, True)} - {(0, False)}
-    assert made.y.tolist() == list(range(120))
-    assert made.fingerprint == invent_shapes(digits, count=120, seed=1).fingerprint
+def test_turned_classes_are_the_images_themselves_and_each_turn_of_them() -> None:
+    """Against turns and mirrors by hand, pixel by pixel."""
+    X = np.arange(2 * 3 * 3, dtype=np.float32).reshape(2, 3, 3)
+    made = turned_classes(records_from_arrays(X, [4, 9], name="two"))
+    assert made.X.shape == (16, 3, 3)
+    assert np.array_equal(made.X[:2], X)
+    assert sorted(made.y.tolist()) == list(range(16))
+    quarter = [[[X[i, c, 2 - r] for c in range(3)] for r in range(3)] for i in range(2)]
+    assert np.array_equal(made.X[2:4], np.array(quarter, dtype=np.float32))
+    mirrored = [[[X[i, r, 2 - c] for c in range(3)] for r in range(3)] for i in range(2)]
+    assert np.array_equal(made.X[8:10], np.array(mirrored, dtype=np.float32))
+    assert len({image.tobytes() for image in made.X}) == 16
 
 
-def test_images_that_are_not_square_keep_their_shape() -> None:
-    wide = records_from_arrays(np.random.default_rng(0).random((4, 3, 5, 9)), [0, 0, 1, 1])
-    assert invent_shapes(wide, count=6).item_shape == (3, 5, 9)
-    with pytest.raises(InputError, match="found rows"):
-        invent_shapes(load("iris"), count=6)
+def test_images_that_are_not_square_turn_half_way_only() -> None:
+    wide = records_from_arrays(np.random.default_rng(0).random((4, 3, 5, 9)), [0, 0, 1, 1], name="wide")
+    made = turned_classes(wide)
+    assert made.item_shape == (3, 5, 9)
+    assert len(made) == 16
+    assert sorted(set(made.y.tolist())) == list(range(8))
+    with pytest.raises(InputError, match="rows"):
+        turned_classes(load("iris"))

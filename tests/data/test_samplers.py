@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
-from likewise.data import ClassBalancedSampler, InventedShapesSampler
+from likewise.data import ClassBalancedSampler
 from likewise.errors import InputError
 
 
@@ -84,19 +84,3 @@ def test_what_cannot_be_promised_is_refused(options: dict[str, object], found: s
     labels = given_options.pop("labels")
     with pytest.raises(InputError, match=found):
         ClassBalancedSampler(labels, **given_options)  # type: ignore[arg-type]
-
-
-def test_invented_shapes_follow_each_batch_in_pairs() -> None:
-    labels = np.repeat([0, 1], 5)
-
-    def real() -> ClassBalancedSampler:
-        return ClassBalancedSampler(labels, classes_per_batch=2, items_per_class=3, seed=2)
-
-    mixed = InventedShapesSampler(real(), first_row=10, count=8, shapes=4)
-    for batch, plain in zip(mixed, real(), strict=True):
-        assert batch[:6] == plain
-        shapes = Counter(batch[6:])
-        assert len(shapes) == 4 and set(shapes.values()) == {2}
-        assert set(shapes) <= set(range(10, 18))
-    with pytest.raises(InputError, match="found 9"):
-        InventedShapesSampler(real(), first_row=10, count=8, shapes=9)

@@ -69,6 +69,11 @@ def test_knn_votes_and_breaks_ties_by_the_nearest():
     for neighbours in (1, 3, 4):
         report = classification(train, labels, [[0.0]], ["b"], neighbours=neighbours, figures=["knn"])
         assert report["knn"].value == 1
+    # The nearest is b, but two of three are a.
+    crowd = classification(
+        [[1.0], [1.5], [-1.6]], ["b", "a", "a"], [[0.0]], ["a"], neighbours=3, figures=["knn"]
+    )
+    assert crowd["knn"].value == 1
     # Among five from 2.4: a a b b c, a tie again, a is nearest.
     assert classification(train, labels, [[2.4]], ["a"], neighbours=5, figures=["knn"])["knn"].value == 1
 

@@ -65,7 +65,7 @@ def test_ranks_by_counting_equal_loops(together):
     """A gallery beyond one tile, in no order, so that nearly every rank is counted; with duplicates."""
     generator = np.random.default_rng(8)
     gallery = generator.normal(size=(700, 3)).astype(np.float32)
-    gallery[100:160] = gallery[400:460]
+    gallery[100:160] = gallery[600:660]
     labels = generator.integers(0, 180, 700)
     queries, asked = (gallery, labels) if together else (gallery[:90] + np.float32(0.5), labels[:90])
     more = {} if together else {"gallery": gallery, "gallery_labels": labels}

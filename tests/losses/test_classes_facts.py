@@ -67,6 +67,7 @@ PAIRS = [
 ]
 
 
+@pytest.mark.filterwarnings("ignore:__array_wrap__")  # theirs hands a tensor to scipy
 @pytest.mark.parametrize(("ours", "options", "other", "other_options", "name"), PAIRS)
 def test_equal_to_pytorch_metric_learning(
     ours: Any, options: dict[str, Any], other: Any, other_options: dict[str, Any], name: str
@@ -240,7 +241,7 @@ def test_ada_face_follows_the_norms_while_training_only() -> None:
 
 @pytest.mark.parametrize(("norm", "same"), [(1e-6, losses.ArcFace), (99.0, None), (20.0, losses.CosFace)])
 def test_ada_face_lies_between_arc_face_and_cos_face(norm: float, same: Any) -> None:
-    """Of poor quality (q = -1) it is ArcFace, of middling quality CosFace, of good quality harder than both."""
+    """Of poor quality (q = -1) it is ArcFace, of middling CosFace; of good quality harder than both."""
     angle = 0.9
     x = norm * torch.tensor([[math.cos(angle), math.sin(angle)]], dtype=torch.float64)
     loss = losses.AdaFace(2, 2, margin=0.4, scale=5.0, concentration=1e6 if norm != 20.0 else 0.3).eval()
@@ -264,7 +265,7 @@ def test_mag_face_is_arc_face_with_the_margin_of_the_norm() -> None:
 
 def test_bad_ranges_are_refused() -> None:
     for options in ({"lower_norm": 120.0}, {"lower_margin": 0.9}, {"norm_weight": -1.0}, {"beyond": "far"}):
-        with pytest.raises(InputError, match="lower|norm_weight|beyond"):
+        with pytest.raises(InputError, match=r"lower|norm_weight|beyond"):
             losses.MagFace(2, 2, **options)
     for options in ({"momentum": 0.0}, {"momentum": 1.5}, {"concentration": 0.0}, {"margin": 4.0}):
         with pytest.raises(InputError, match=next(iter(options))):

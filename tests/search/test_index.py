@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -113,6 +114,30 @@ def test_faiss_finds_the_same_as_subtraction_also_far_from_the_origin_and_with_t
     found = engine.search(queries, k)
     for row in range(len(queries)):
         order = sorted(range(120), key=lambda column: (table[row, column], column))[:k]
+        assert found.rows[row].tolist() == order
+        assert found.distances[row].tolist() == table[row, order].tolist()
+
+
+@pytest.mark.parametrize("name", ["euclidean", "squared", "mahalanobis"])
+def test_neighbours_closer_than_faiss_can_tell_are_still_found(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clusters 20,000 apart and 0.01 wide: products in float32 are off by more than the width."""
+    generator = np.random.default_rng(0)
+    side = np.where(np.arange(200) % 2 == 0, 1e4, -1e4)[:, None]
+    gallery = (side + generator.normal(size=(200, 3)) * 0.01).astype(np.float32)
+    queries = gallery[:40] + np.float32(0.004)
+    # What faiss does for large batches, and older versions from 20 queries on: multiply, not subtract.
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 1)
+    engine = FlatEngine(DISTANCES[name]())  # type: ignore[arg-type]
+    engine.add(gallery)
+    with torch.inference_mode():
+        features = engine.distance.features(torch.from_numpy(queries)).double()
+        columns = engine.distance.features(torch.from_numpy(gallery)).double()
+        table = engine.distance.form.pairs(features[:, None], columns[None]).float().numpy()
+    found = engine.search(queries, 5)
+    for row in range(len(queries)):
+        order = sorted(range(200), key=lambda column: (table[row, column], column))[:5]
         assert found.rows[row].tolist() == order
         assert found.distances[row].tolist() == table[row, order].tolist()
 

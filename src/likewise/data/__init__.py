@@ -2,11 +2,11 @@
 
 from likewise.data.augmentation import Augmentation, augmentation_for
 from likewise.data.builtin import BUILT_IN, BuiltIn
-from likewise.data.invented import InventedShapesSampler, invent_shapes
 from likewise.data.load import Record, Source, load, record
 from likewise.data.records import Records, check_items, check_labels, check_trainable, records_from_arrays
 from likewise.data.samplers import ClassBalancedSampler
 from likewise.data.splits import ClassSplit, split_by_class, split_items, take_classes
+from likewise.data.turned import turned_classes
 
 __all__ = [
     "BUILT_IN",
@@ -14,7 +14,6 @@ __all__ = [
     "BuiltIn",
     "ClassBalancedSampler",
     "ClassSplit",
-    "InventedShapesSampler",
     "Record",
     "Records",
     "Source",
@@ -22,11 +21,11 @@ __all__ = [
     "check_items",
     "check_labels",
     "check_trainable",
-    "invent_shapes",
     "load",
     "record",
     "records_from_arrays",
     "split_by_class",
     "split_items",
     "take_classes",
+    "turned_classes",
 ]

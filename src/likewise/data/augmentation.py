@@ -81,7 +81,7 @@ class Augmentation:
 
 
 def augmentation_for(item_shape: tuple[int, ...]) -> Augmentation:
-    """The default that suits the items: gentle for images, none for rows of features."""
+    """The default that suits the items: small changes for images, none for rows of features."""
     if len(item_shape) < 2:
         return Augmentation()
     return Augmentation(shift=0.15, rotation=20.0, scale=0.25, shear=0.35)

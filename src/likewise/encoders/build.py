@@ -17,13 +17,13 @@ __all__ = ["Encoder", "config_of", "encoder_for", "encoder_from_config", "fresh_
 
 Encoder: TypeAlias = MLP | ConvNet
 
-_SMALLEST_IMAGE = 16
+_SMALLEST_IMAGE = 8
 
 
-def encoder_for(item_shape: tuple[int, ...], *, dimension: int, seed: int = 0) -> Encoder:
-    """The default encoder: a ConvNet for images, an MLP for rows and for images under 16 x 16.
+def encoder_for(item_shape: tuple[int, ...], *, dimension: int | None, seed: int = 0) -> Encoder:
+    """The default encoder: a ConvNet for images, an MLP for rows and for images under 8 x 8.
 
-    In so few pixels there is little to pool, and the MLP's shortcut starts from the pixels themselves.
+    ``dimension=None`` is a ConvNet without its last map, and 64 for an MLP.
 
     >>> encoder_for((28, 28), dimension=16).config()["name"]
     'ConvNet'
@@ -32,7 +32,7 @@ def encoder_for(item_shape: tuple[int, ...], *, dimension: int, seed: int = 0) -
         torch.manual_seed(seed)
         if len(item_shape) >= 2 and min(item_shape[-2:]) >= _SMALLEST_IMAGE:
             return ConvNet(item_shape, dimension=dimension)
-        return MLP(math.prod(item_shape), dimension=dimension)
+        return MLP(math.prod(item_shape), dimension=64 if dimension is None else dimension)
 
 
 def encoder_from_config(config: dict[str, Any]) -> Encoder:

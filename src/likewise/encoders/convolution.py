@@ -21,8 +21,9 @@ class ConvNet(nn.Module):
     ----------
     item_shape : tuple of int
         ``(height, width)`` or ``(channels, height, width)``, each side at least 4.
-    dimension : int >= 1
-        d, the length of an embedding.
+    dimension : int >= 1, or None
+        d, the length of an embedding; None leaves out the last linear map, and the embedding is what
+        the blocks give.
     width : int, a multiple of 8
         Channels after the first block; each later block doubles them, up to four times as many.
 
@@ -31,18 +32,18 @@ class ConvNet(nn.Module):
     torch.Size([3, 16])
     """
 
-    def __init__(self, item_shape: tuple[int, ...], *, dimension: int, width: int = 32) -> None:
+    def __init__(self, item_shape: tuple[int, ...], *, dimension: int | None, width: int = 32) -> None:
         super().__init__()
         if len(item_shape) not in (2, 3) or min(item_shape) < 1 or min(item_shape[-2:]) < 4:
             raise InputError(
                 "item_shape must be (height, width) or (channels, height, width) with sides of at least 4; "
                 f"found {tuple(item_shape)}"
             )
-        if dimension < 1 or width < 8 or width % 8:
+        if (dimension is not None and dimension < 1) or width < 8 or width % 8:
             raise InputError(
                 f"dimension must be at least 1 and width a multiple of 8; found {dimension} and {width}"
             )
-        self.item_shape, self.dimension, self.width = tuple(item_shape), dimension, width
+        self.item_shape, self.width = tuple(item_shape), width
         channels = 1 if len(item_shape) == 2 else item_shape[0]
         height, breadth = item_shape[-2:]
         layers: list[nn.Module] = []
@@ -53,20 +54,22 @@ class ConvNet(nn.Module):
             channels, height, breadth = out, height // 2, breadth // 2
             block += 1
         self.blocks = nn.Sequential(*layers, *_block(channels, channels))
-        self.head = nn.Linear(channels * height * breadth, dimension)
+        features = channels * height * breadth
+        self.head = None if dimension is None else nn.Linear(features, dimension)
+        self.dimension = features if dimension is None else dimension
 
     def forward(self, items: Tensor) -> Tensor:
         """Embeddings (n, d) of images (n, height, width) or (n, channels, height, width)."""
         images = items[:, None] if len(self.item_shape) == 2 else items
-        out: Tensor = self.head(self.blocks(images).flatten(1))
-        return out
+        features: Tensor = self.blocks(images).flatten(1)
+        return features if self.head is None else self.head(features)
 
     def config(self) -> dict[str, Any]:
         """What builds this encoder again, apart from its arrays."""
         return {
             "name": "ConvNet",
             "item_shape": list(self.item_shape),
-            "dimension": self.dimension,
+            "dimension": None if self.head is None else self.dimension,
             "width": self.width,
         }
 

@@ -21,6 +21,7 @@ __all__ = [
     "check_lengths",
     "class_codes",
     "class_codes_jointly",
+    "finite_numbers",
     "paired_vectors",
     "positive_integer",
     "zero_rows",

@@ -70,15 +70,19 @@ def _check_ids(name: str, ids: Any, count: int, device: torch.device) -> Tensor 
 
 
 def _own_values(group: Group, relation: Relation, counts: list[int], found: int) -> list[int]:
-    """How many of the values of ``reduction="none"`` are each process's own."""
+    """How many of the values of ``reduction="none"`` are each process's own.
+
+    A value an item, or an entry of the list that the process gave; mined entries are nobody's own and are
+    dealt out in turn.
+    """
+    listed = getattr(relation, "n_entries", None)
+    if listed is not None:
+        entries = group.counts(int(listed), torch.device("cpu"))
+        if sum(entries) == found and (sum(counts) != found or isinstance(relation, Triplets | Quadruplets)):
+            return entries
     if found == sum(counts):
         return counts
-    if isinstance(relation, Triplets | Quadruplets):
-        own = relation.n_triplets if isinstance(relation, Triplets) else relation.n_quadruplets
-        listed = group.counts(own, torch.device("cpu"))
-        if sum(listed) == found:
-            return listed
-    return [last - first for first, last in group.share(found)]  # mined comparisons are nobody's own
+    return [last - first for first, last in group.share(found)]
 
 
 class Loss(nn.Module):

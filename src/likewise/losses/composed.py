@@ -113,13 +113,13 @@ class ComposedLoss(Loss):
             )
 
 
-BLOCK = 1 << 20
+_BLOCK = 1 << 20
 """Cells looked at together where a relation is listed."""
 
 
 def _listed(resolved: Resolved, *, near: bool) -> tuple[Tensor, Tensor, Tensor]:
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    step = max(1, BLOCK // max(1, resolved.n_columns))
+    step = max(1, _BLOCK // max(1, resolved.n_columns))
     for start in range(0, resolved.n_rows, step):
         stop = min(start + step, resolved.n_rows)
         block = resolved.block(start, stop)

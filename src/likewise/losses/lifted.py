@@ -15,7 +15,7 @@ from likewise.table import Near, Part, Rows, TableFunction, TableRequest, Tile, 
 
 __all__ = ["GeneralizedLiftedStructure", "LiftedStructure"]
 
-NOTHING = -1e30
+_NOTHING = -1e30
 """Stands for the logarithm of an empty sum, where infinity would make NaN of a gradient."""
 
 
@@ -72,7 +72,7 @@ class GeneralizedLiftedStructure(Loss):
 def _far_row(near: Near, far: Tensor) -> RowTerms:
     """The far log-sum-exp itself."""
     has = near.far_count > 0
-    value = torch.where(has, far, NOTHING)
+    value = torch.where(has, far, _NOTHING)
     return RowTerms(Rows(joint=Part(value, has, has)), has.to(far.dtype), torch.zeros_like(near.distances))
 
 
@@ -199,7 +199,7 @@ class LiftedStructure(ComposedLoss):
             both = torch.logaddexp(both, ends[column])
         cells = _CellByCell(own, column, resolved.n_columns)
         near, _ = plain.value(_NearDistance(), self.distance, "none", cells)
-        counts = both.detach() > NOTHING / 2
+        counts = both.detach() > _NOTHING / 2
         terms = torch.where(counts, both + near + self.margin, 0.0).clamp(min=0.0).square() / 2
         self.warn_if_empty(int(counts.sum()))
         values = torch.zeros_like(rows).index_add(0, row, terms)

@@ -20,7 +20,7 @@ from likewise.table import Near, Part, Rows, Tile
 
 __all__ = ["PNP", "SmoothAP"]
 
-KEPT = 8
+_KEPT = 8
 """Up to this many positives a row, a tile of derivatives is kept for each rather than taken again."""
 
 
@@ -74,7 +74,7 @@ class _Ranking(TableLoss[_Ranks]):
         count = state.threshold.shape[1]
         scaled = tile.distances * (-1.0 / self.temperature)
         out, scratch = torch.empty_like(scaled), torch.empty_like(scaled)
-        state.kept = [] if tile.kept and count <= KEPT else None
+        state.kept = [] if tile.kept and count <= _KEPT else None
         for number in range(count):
             before = self._before(scaled, state, number, out)
             state.before[:, number] += before.sum(1)

@@ -16,7 +16,15 @@ from likewise.losses.composed import ComposedLoss, far_cells, near_cells
 from likewise.relations import Pairs, Relation, Scores, Sides
 from likewise.table import TableFunction, WholeRows
 
-__all__ = ["DifferenceRegression", "ScoreRegression", "ScoredLoss", "ScoredPairs", "scored_pairs"]
+__all__ = [
+    "DifferenceRegression",
+    "ScoreRegression",
+    "ScoredLoss",
+    "ScoredPairs",
+    "antisymmetric",
+    "check_values",
+    "scored_pairs",
+]
 
 
 @dataclass(frozen=True)

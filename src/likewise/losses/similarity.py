@@ -14,10 +14,10 @@ from likewise.table import Near, Part, Rows, Tile
 
 __all__ = ["Circle", "MultiSimilarity"]
 
-TINY = 1e-18
+_TINY = 1e-18
 """Stands for a weight of zero."""
 
-SHALLOW = 40.0
+_SHALLOW = 40.0
 """How far exponents may lie below a bound of them without their sum losing digits."""
 
 
@@ -227,7 +227,7 @@ class Circle(TableLoss[_Folded]):
 
     def _far_weights(self, tile: Tile) -> Tensor:
         # not quite zero, so that times the minus infinity of a hidden cell it is minus infinity
-        return torch.sub(1.0 + self.margin, tile.distances).clamp_(min=TINY)
+        return torch.sub(1.0 + self.margin, tile.distances).clamp_(min=_TINY)
 
     def _exponentials(self, tile: Tile, weights: Tensor, shift: Tensor) -> Tensor:
         """``exp(g w (1 - m - d) - shift)``."""
@@ -239,7 +239,7 @@ class Circle(TableLoss[_Folded]):
         if not tile.distances.shape[1]:
             return
         weights = self._far_weights(tile)
-        if self.scale * self.margin**2 < SHALLOW:
+        if self.scale * self.margin**2 < _SHALLOW:
             # exponents are largest for the nearest column, or zero for one beyond reach: whichever it is,
             # the nearest column's is not far below
             gap = 1.0 - tile.distances.amin(1)
@@ -284,7 +284,7 @@ class Circle(TableLoss[_Folded]):
             factor = state.by_far * -self.scale
         if not self.detached_weights:
             # 2 (w - m) where the weight isn't zero
-            weights = (weights - self.margin).mul_(2.0).mul_(weights.sub_(TINY).sign_())
+            weights = (weights - self.margin).mul_(2.0).mul_(weights.sub_(_TINY).sign_())
         return shares.mul_(weights).mul_(factor[:, None])
 
     def near_slope(self, state: _Folded) -> Tensor:

@@ -14,7 +14,7 @@ from likewise.table.visit import View
 
 __all__ = ["Miner", "Nearest", "extreme_near", "farthest_far", "nearest_beyond", "nearest_far"]
 
-AWAY = 1e30
+_AWAY = 1e30
 """Added to a distance it takes the cell out of a search; unlike infinity it can be multiplied by zero."""
 
 
@@ -72,7 +72,7 @@ class Nearest:
 
     @property
     def found(self) -> Tensor:
-        return self.distance < AWAY / 2
+        return self.distance < _AWAY / 2
 
 
 def nearest_far(view: View) -> Nearest:
@@ -107,8 +107,8 @@ def _beyond(view: View, limits: Tensor) -> Nearest:
         scratch, within = torch.empty_like(tile), torch.empty_like(tile)
         for number, nearest in enumerate(found):
             # comparisons into floats: PyTorch is an order of magnitude slower with bools
-            torch.lt(tile, limits[:, number, None], out=within)
-            nearest.fold(first, torch.add(tile, within, alpha=AWAY, out=scratch))
+            torch.le(tile, limits[:, number, None], out=within)
+            nearest.fold(first, torch.add(tile, within, alpha=_AWAY, out=scratch))
     if not found:
         return Nearest(limits, torch.zeros_like(limits, dtype=torch.int64))
     return Nearest(

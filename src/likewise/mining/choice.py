@@ -15,7 +15,7 @@ __all__ = ["Comparisons", "RowChoices", "comparison", "own_anchors"]
 
 
 @dataclass(frozen=True)
-class Chosen:
+class _Chosen:
     """Cells chosen for each row of a table: columns (n, k), valid (n, k), anchors of their own or None."""
 
     columns: Tensor
@@ -27,13 +27,13 @@ class Chosen:
         return Cells(self.columns[start:stop], self.valid[start:stop], anchors)
 
 
-class Narrowed(Resolved):
+class _Narrowed(Resolved):
     """The rows of a table with some of their cells.
 
     ``rows`` (n,) says which rows stay; of those, ``near`` and ``far`` replace what the table says.
     """
 
-    def __init__(self, table: Resolved, rows: Tensor, near: Chosen | None, far: Chosen | None) -> None:
+    def __init__(self, table: Resolved, rows: Tensor, near: _Chosen | None, far: _Chosen | None) -> None:
         self._table, self._rows, self._near, self._far = table, rows, near, far
         self.n_rows, self.n_columns, self.anchors = table.n_rows, table.n_columns, table.anchors
         self.far_is_listed = far is not None or table.far_is_listed
@@ -117,12 +117,12 @@ class RowChoices:
             return table
         kept = torch.cat(self.kept)
         near, far = (
-            Chosen(torch.cat(part)[:, None], kept[:, None]) if part else None
+            _Chosen(torch.cat(part)[:, None], kept[:, None]) if part else None
             for part in (self.near, self.far)
         )
         if far is not None:
             own = torch.cat(self.own)
             plain = torch.arange(table.n_rows, device=own.device) if table.anchors is None else table.anchors
             if not torch.equal(own, plain):
-                far = Chosen(far.columns, far.valid, own[:, None])
-        return Narrowed(table, kept, near, far)
+                far = _Chosen(far.columns, far.valid, own[:, None])
+        return _Narrowed(table, kept, near, far)

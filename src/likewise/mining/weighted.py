@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from likewise.relations import Resolved
 from likewise.table.visit import View, views
 
 __all__ = ["DistanceWeighted"]
+
+_AWAY = 1e30
+"""Taken off a logarithm it leaves no weight; unlike infinity it can be multiplied by zero."""
 
 
 class DistanceWeighted(Miner):
@@ -72,71 +76,79 @@ class DistanceWeighted(Miner):
     ) -> Resolved:
         """A triplet for each near cell. See :meth:`Miner.forward`."""
         chosen = []
-        dimension = embeddings.shape[1]
+        dimension, step = embeddings.shape[1], int(self.step)
         for view in views(Cosine(), embeddings, columns, resolved):
             near = view.block.near
             if not near.columns.shape[1]:
                 continue
-            logarithm = _nothing_yet(view)
-            for _, tile in view.tiles():
-                logarithm.fold(self._log_weights(tile, dimension))
+            # where one tile is the whole block its weights are taken once
+            kept_weights = list(self._weights(view, dimension)) if view.one_tile else None
+            total = _nothing_yet(view)
+            for _, weights in kept_weights or self._weights(view, dimension):
+                total.fold(weights)
             numbers = torch.arange(view.start, view.stop, device=near.columns.device)[:, None]
-            drawn = _uniform(self.seed, int(self.step), numbers, near.columns)
-            places, kept = self._draw(view, dimension, logarithm, drawn)
+            drawn = _uniform(self.seed, step, numbers, near.columns)
+            places, kept = _draw(kept_weights or self._weights(view, dimension), total, drawn)
             rows, slots = (kept & near.valid).nonzero(as_tuple=True)
             chosen.append(comparison(view, rows, near.columns[rows, slots], places[rows, slots]))
         self.step += 1
         return Comparisons(chosen, resolved.n_columns, embeddings.device)
 
-    def _log_weights(self, tile: Tensor, dimension: int) -> Tensor:
-        """``-log q`` of a tile of cosine distances, minus infinity where nothing is drawn; in float64."""
-        squared = tile.double() * 2.0
-        far = squared >= self.limit**2
-        squared.clamp_(min=self.cutoff**2, max=self.limit**2)
-        # at the far end of the sphere the density may be zero; such columns can't be told apart
-        rest = (1.0 - squared / 4.0).clamp_(min=1e-12)
-        weights = squared.log_().mul_((2.0 - dimension) / 2.0).sub_(rest.log_().mul_((dimension - 3.0) / 2.0))
-        return weights.masked_fill_(far, -torch.inf)
-
-    def _draw(self, view: View, dimension: int, logarithm: _RowSum, drawn: Tensor) -> tuple[Tensor, Tensor]:
-        """The place at which the summed weights pass each number (r, k) in [0, 1) of their total."""
-        places = torch.full_like(drawn, -1, dtype=torch.int64)
-        before = torch.zeros_like(logarithm.total)
-        last = torch.full_like(places[:, :1], -1)
+    def _weights(self, view: View, dimension: int) -> Iterator[tuple[int, Tensor]]:
+        """``-log q`` tile by tile, minus infinity where nothing is drawn, with the first place of each."""
         for first, tile in view.tiles():
-            sums = (self._log_weights(tile, dimension) - logarithm.shift()[:, None]).exp_()
-            end = torch.arange(first + 1, first + 1 + sums.shape[1], device=sums.device) * (sums > 0)
-            last = torch.maximum(last, end.amax(1, keepdim=True) - 1)
-            sums = sums.cumsum(1).add_(before[:, None])
-            wanted = drawn * logarithm.total[:, None]
-            place = torch.searchsorted(sums, wanted, right=True)
-            here = (places < 0) & (place < sums.shape[1])
-            places = torch.where(here, place + first, places)
-            before = sums[:, -1]
-        kept = (last >= 0).expand_as(places)
-        # what rounding left over belongs to the last column
-        return torch.where(places < 0, last.clamp(min=0), places), kept
+            squared = tile * 2.0  # the cosine distance is half the squared one
+            away = torch.ge(squared, self.limit**2, out=torch.empty_like(squared))
+            squared.clamp_(min=self.cutoff**2, max=self.limit**2)
+            # at the far end of the sphere the density may be zero; such columns can't be told apart
+            rest = torch.add(torch.ones((), dtype=tile.dtype, device=tile.device), squared, alpha=-0.25)
+            rest = rest.clamp_(min=1e-12).log_()
+            weights = squared.log_().mul_((2.0 - dimension) / 2.0).sub_(rest, alpha=(dimension - 3.0) / 2.0)
+            yield first, weights.sub_(away.mul_(_AWAY))
+
+
+def _draw(pieces: Iterable[tuple[int, Tensor]], total: _RowSum, drawn: Tensor) -> tuple[Tensor, Tensor]:
+    """The place at which the summed weights pass each number (r, k) in [0, 1) of their total."""
+    places = torch.full_like(drawn, -1, dtype=torch.int64)
+    wanted = drawn * total.total[:, None]
+    before = torch.zeros_like(total.total)
+    last = torch.full_like(places[:, :1], -1)
+    for first, weights in pieces:
+        exponentials = (weights - total.shift(weights)).exp_()
+        sums = exponentials.cumsum(1, dtype=torch.float64).add_(before[:, None])
+        # the last column with a weight: the first at which the sums reach their end
+        final = torch.searchsorted(sums, sums[:, -1:].contiguous())
+        last = torch.where(sums[:, -1:] > before[:, None], final + first, last)
+        place = torch.searchsorted(sums, wanted, right=True)
+        here = (places < 0) & (place < sums.shape[1])
+        places = torch.where(here, place + first, places)
+        before = sums[:, -1]
+    # what rounding left over belongs to the last column
+    return torch.where(places < 0, last.clamp(min=0), places), (last >= 0).expand_as(places)
 
 
 @dataclass
 class _RowSum:
     """The running sum of exponentials of each row: ``total exp(maximum)``."""
 
-    maximum: Tensor
-    total: Tensor
+    maximum: Tensor  # (r,)
+    total: Tensor  # (r,) in float64
 
-    def shift(self) -> Tensor:
-        return torch.where(self.maximum.isfinite(), self.maximum, 0.0)
+    def shift(self, like: Tensor) -> Tensor:
+        """What to take off exponents: (r, 1)."""
+        return torch.where(self.maximum > -_AWAY / 2, self.maximum, 0.0)[:, None].to(like.dtype)
 
     def fold(self, exponents: Tensor) -> None:
+        """Take in a tile."""
         old, self.maximum = self.maximum, torch.maximum(self.maximum, exponents.amax(1))
-        self.total = self.total * (old - self.shift()).exp()
-        self.total += (exponents - self.shift()[:, None]).exp_().sum(1)
+        shift = self.shift(exponents)
+        self.total = self.total * (old - shift[:, 0]).double().exp()
+        self.total += (exponents - shift).exp_().sum(1, dtype=torch.float64)
 
 
 def _nothing_yet(view: View) -> _RowSum:
-    zero = torch.zeros(view.stop - view.start, dtype=torch.float64, device=view.near.device)
-    return _RowSum(zero - torch.inf, zero)
+    zero = torch.zeros_like(view.near[:, 0])
+    return _RowSum(zero - torch.inf, zero.double())
 
 
 def _signed(value: int) -> int:

@@ -138,10 +138,10 @@ class Pairs(Relation):
         if not isinstance(flags, Tensor) or not bool(((flags == 0) | (flags == 1)).all()):
             raise InputError("same must hold true and false, or 1 and 0")
         self.same = flags.to(torch.bool)
-        self.n_pairs = _same_length(left=self.left, right=self.right, same=self.same)
+        self.n_entries = _same_length(left=self.left, right=self.right, same=self.same)
 
     def __repr__(self) -> str:
-        return f"Pairs({self.n_pairs})"
+        return f"Pairs({self.n_entries})"
 
     def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:  # noqa: ARG002
         """Near: the pairs that are alike; far: those that aren't. See :meth:`Relation.resolve`."""
@@ -181,10 +181,10 @@ class Scores(Relation):
         if near_from is not None and far_to is not None and far_to >= near_from:
             raise InputError(f"far_to must be below near_from; found {far_to} and {near_from}")
         self.near_from, self.far_to = near_from, far_to
-        self.n_pairs = _same_length(left=self.left, right=self.right, score=self.score)
+        self.n_entries = _same_length(left=self.left, right=self.right, score=self.score)
 
     def __repr__(self) -> str:
-        return f"Scores({self.n_pairs})"
+        return f"Scores({self.n_entries})"
 
     def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:  # noqa: ARG002
         """Near and far by the two thresholds. See :meth:`Relation.resolve`."""
@@ -238,10 +238,10 @@ class Triplets(Relation):
     def __init__(self, anchor: Any, positive: Any, negative: Any) -> None:
         self.anchor = _positions("anchor", anchor)
         self.positive, self.negative = _positions("positive", positive), _positions("negative", negative)
-        self.n_triplets = _same_length(anchor=self.anchor, positive=self.positive, negative=self.negative)
+        self.n_entries = _same_length(anchor=self.anchor, positive=self.positive, negative=self.negative)
 
     def __repr__(self) -> str:
-        return f"Triplets({self.n_triplets})"
+        return f"Triplets({self.n_entries})"
 
     def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:  # noqa: ARG002
         """A row a triplet. See :meth:`Relation.resolve`."""
@@ -270,12 +270,12 @@ class Quadruplets(Relation):
     def __init__(self, left: Any, right: Any, far_left: Any, far_right: Any) -> None:
         self.left, self.right = _positions("left", left), _positions("right", right)
         self.far_left, self.far_right = _positions("far_left", far_left), _positions("far_right", far_right)
-        self.n_quadruplets = _same_length(
+        self.n_entries = _same_length(
             left=self.left, right=self.right, far_left=self.far_left, far_right=self.far_right
         )
 
     def __repr__(self) -> str:
-        return f"Quadruplets({self.n_quadruplets})"
+        return f"Quadruplets({self.n_entries})"
 
     def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:  # noqa: ARG002
         """A row a quadruplet. See :meth:`Relation.resolve`."""

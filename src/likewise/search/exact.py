@@ -384,9 +384,8 @@ def _candidates(filled: _Filled, wanted: int) -> tuple[Tensor, Tensor]:
         values, indices = torch.topk(filled.table, wanted, largest=False)
         return values, indices
     chunks = torch.topk(filled.minima, wanted, largest=False, sorted=False).indices  # (rows, wanted)
-    read = filled.table.view(*filled.minima.shape, _CHUNK).gather(
-        1, chunks[:, :, None].expand(-1, -1, _CHUNK)
-    )
+    whole = chunks[:, :, None].expand(-1, -1, _CHUNK)
+    read = filled.table.view(*filled.minima.shape, _CHUNK).gather(1, whole)
     values, places = torch.topk(read.flatten(1), wanted, largest=False)
     return values, chunks.gather(1, places // _CHUNK) * _CHUNK + places % _CHUNK
 

@@ -54,6 +54,8 @@ class _Side:
     def centre(self, mean: Tensor) -> None:
         """Take a mean off what enters products."""
         self.mean = mean
+        if not self.given.shape[0]:
+            return
         step = _step(self.given.shape[1])
         parts = [
             torch.linalg.vector_norm(self._make(first, first + step), dim=1)

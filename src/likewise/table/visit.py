@@ -15,13 +15,13 @@ from likewise.table.product import ProductKernel
 
 __all__ = ["View", "views"]
 
-TILE = 1 << 17
+_TILE = 1 << 17
 """Numbers in a tile: 0.5 MB in float32, so that a tile and what is made of it stay in cache."""
 
-WHOLE_ROWS = 8192
+_WHOLE_ROWS = 8192
 """Up to this many columns a tile holds whole rows."""
 
-ROWS = 256
+_ROWS = 256
 """Rows in a tile of some of the columns."""
 
 
@@ -59,6 +59,11 @@ class View:
             self._kernel.mend(tile)
             yield first, tile
 
+    @property
+    def one_tile(self) -> bool:
+        """Whether one tile holds all far cells of these rows."""
+        return self.block.far is not None or self.columns >= self.block.n_columns
+
     def far_columns(self, rows: Tensor, places: Tensor) -> tuple[Tensor, Tensor | None]:
         """The columns of far cells, given by row of the block and place, and their own anchors if any."""
         far = self.block.far
@@ -92,10 +97,10 @@ def views(distance: Distance, rows: Tensor, columns: Tensor | None, resolved: Re
     """
     with torch.no_grad():
         kernel = _kernel(distance, rows.detach(), None if columns is None else columns.detach())
-    cells = max(64, TILE // kernel.width)
+    cells = max(64, _TILE // kernel.width)
     width = max(1, resolved.longest if resolved.far_is_listed else resolved.n_columns)
-    whole = resolved.far_is_listed or width * kernel.width <= WHOLE_ROWS
-    count = max(1, cells // width) if whole else ROWS
+    whole = resolved.far_is_listed or width * kernel.width <= _WHOLE_ROWS
+    count = max(1, cells // width) if whole else _ROWS
     count = max(1, min(count, 2 * cells // max(1, resolved.longest), max(1, resolved.n_rows)))
     width = width if whole else max(8, cells // count // 8 * 8)
     for start in range(0, resolved.n_rows, count):

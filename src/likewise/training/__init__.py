@@ -2,7 +2,7 @@
 
 from likewise.training.loop import Epoch, Fit, Schedule, fit
 from likewise.training.methods import METHODS, Method, method_from_name
-from likewise.training.plan import Plan, distance_of, epochs_for, train_twice
+from likewise.training.plan import Plan, distance_of, epochs_for, few_classes_of_images, train_twice
 from likewise.training.validation import HoldOut, calibrate, hold_out, mean_average_precision, platt
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "calibrate",
     "distance_of",
     "epochs_for",
+    "few_classes_of_images",
     "fit",
     "hold_out",
     "mean_average_precision",

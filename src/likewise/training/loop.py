@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from likewise.data import Augmentation, ClassBalancedSampler, InventedShapesSampler, Records
+from likewise.data import Augmentation, ClassBalancedSampler, Records
 from likewise.distances import Distance
 from likewise.encoders import Standardize
 from likewise.errors import InputError, LikewiseError
@@ -98,12 +98,13 @@ def fit(
     loss: nn.Module,
     records: Records,
     *,
-    sampler: ClassBalancedSampler | InventedShapesSampler,
+    sampler: ClassBalancedSampler,
     schedule: Schedule,
     distance: Distance,
     preprocessing: Standardize,
     validation: Records | None = None,
     augmentation: Augmentation | None = None,
+    projection: nn.Module | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fit:
@@ -117,7 +118,7 @@ def fit(
         ``loss(embeddings, labels)`` gives a scalar; its parameters are learned at their own rate.
     records : Records
         What to learn from.
-    sampler : ClassBalancedSampler or InventedShapesSampler
+    sampler : ClassBalancedSampler
         Batches of row numbers of ``records``; drawn from epoch 0 on.
     schedule : Schedule
         Epochs and learning rates.
@@ -130,6 +131,9 @@ def fit(
         best MAP@R on them are kept (the first among equals). Without, those of the last epoch.
     augmentation : Augmentation, optional
         Changes items at random.
+    projection : nn.Module, optional
+        Stands between encoder and loss while training and is dropped after: what it forgets for the sake
+        of the classes at hand, the embedding keeps for others (Khosla et al. 2020, section 3).
     seed : int
         Of augmentation, and of PyTorch's own generator while training runs (restored after).
     on_epoch : callable, optional
@@ -144,7 +148,8 @@ def fit(
     LikewiseError
         The loss isn't a finite scalar; the epoch and batch are named.
     """
-    optimizer = torch.optim.AdamW(_groups(encoder, loss, schedule))
+    learned = encoder if projection is None else nn.Sequential(encoder, projection)
+    optimizer = torch.optim.AdamW(_groups(learned, loss, schedule))
     rates = [group["lr"] for group in optimizer.param_groups]
     items, labels = torch.from_numpy(records.X), torch.from_numpy(records.codes)
     generator = torch.Generator().manual_seed(seed)
@@ -167,7 +172,7 @@ def fit(
                 chosen = items[rows]
                 if augmentation is not None:
                     chosen = augmentation(chosen, generator=generator)
-                value = loss(encoder(preprocessing(chosen)), labels[rows])
+                value = loss(learned(preprocessing(chosen)), labels[rows])
                 _check_loss(value, epoch, batch)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()

@@ -9,23 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from likewise.data import Augmentation, ClassBalancedSampler, InventedShapesSampler, Records, invent_shapes
+from likewise.data import Augmentation, ClassBalancedSampler, Records, turned_classes
 from likewise.distances import Distance
-from likewise.encoders import MLP, Standardize, config_of
+from likewise.encoders import MLP, ConvNet, Standardize, config_of
 from likewise.errors import InputError
 from likewise.model import Model
 from likewise.training.loop import Epoch, Fit, Schedule, fit
 from likewise.training.methods import Method
 from likewise.training.validation import calibrate, hold_out
 
-__all__ = ["Plan", "distance_of", "epochs_for", "train_twice"]
+__all__ = ["Plan", "distance_of", "epochs_for", "few_classes_of_images", "train_twice"]
 
 _FEW_CLASSES = 20
-_SHAPES = 96
+_TURNED_CLASSES, _TURNED_ITEMS = 20, 8
+_PROJECTION = 64
 _SMALL_NET = 200_000
 _FEWEST_STEPS, _MOST_STEPS = 150, 2000
 
@@ -39,6 +39,8 @@ class Plan:
     augmentation: Augmentation
     epochs: int
     seed: int
+    turned: bool = False
+    """Whether turned and mirrored images are classes as well, and the loss sees a projection."""
 
 
 def train_twice(
@@ -77,12 +79,9 @@ def _trained(plan: Plan, encoder: nn.Module, loss: nn.Module, advance: Callable[
 
         return tell
 
-    # A net that starts from a few pixels themselves takes small steps, or what these few classes don't
-    # need is forgotten, and unseen ones need it.
-    gentle = _invents(plan.records) and isinstance(encoder, MLP)
     schedule = Schedule(
         epochs=plan.epochs,
-        learning_rate=plan.method.learning_rate / (10 if gentle else 1),
+        learning_rate=plan.method.learning_rate,
         loss_learning_rate=plan.method.loss_learning_rate,
     )
     trial = _fit(
@@ -118,24 +117,23 @@ def _fit(
     validation: Records | None,
     on_epoch: Callable[[Epoch], None],
 ) -> Fit:
-    shown = records
-    sampler: ClassBalancedSampler | InventedShapesSampler
+    shown = turned_classes(records) if plan.turned else records
+    projection = None
+    if plan.turned:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(plan.seed)
+            projection = nn.LazyLinear(_PROJECTION)
+            projection(encoder(preparation(torch.from_numpy(shown.X[:1]))))
     sampler = ClassBalancedSampler(
-        records.y,
-        classes_per_batch=_classes_per_batch(records, plan.method),
-        items_per_class=plan.method.items_per_class,
+        shown.y,
+        classes_per_batch=(
+            min(_TURNED_CLASSES, len(shown.classes))
+            if plan.turned
+            else _classes_per_batch(shown, plan.method)
+        ),
+        items_per_class=_TURNED_ITEMS if plan.turned else plan.method.items_per_class,
         seed=plan.seed,
     )
-    if _invents(records):
-        invented = invent_shapes(records, seed=plan.seed)
-        shown = Records(
-            np.concatenate([records.X, invented.X]),
-            np.concatenate([records.codes, len(records.classes) + invented.y]),
-            records.name,
-        )
-        sampler = InventedShapesSampler(
-            sampler, first_row=len(records), count=len(invented), shapes=min(_SHAPES, len(invented))
-        )
     return fit(
         encoder,
         loss,
@@ -146,12 +144,14 @@ def _fit(
         preprocessing=preparation,
         validation=validation,
         augmentation=plan.augmentation,
+        projection=projection,
         seed=plan.seed,
         on_epoch=on_epoch,
     )
 
 
-def _invents(records: Records) -> bool:
+def few_classes_of_images(records: Records) -> bool:
+    """Whether turned and mirrored images are needed as classes: images of at most 20 classes."""
     return len(records.item_shape) >= 2 and len(records.classes) <= _FEW_CLASSES
 
 
@@ -199,12 +199,12 @@ def _training(plan: Plan, encoder: nn.Module, loss: nn.Module, trial: Fit) -> di
 
 @contextmanager
 def _threads_for(encoder: nn.Module) -> Iterator[None]:
-    """One thread while a small MLP trains, and as many as before after.
+    """One thread while a small net trains, and as many as before after.
 
     Its products are so small that threads cost more than they bring, ten times and more on a busy machine.
     """
     before = torch.get_num_threads()
-    small = isinstance(encoder, MLP) and sum(p.numel() for p in encoder.parameters()) < _SMALL_NET
+    small = isinstance(encoder, MLP | ConvNet) and sum(p.numel() for p in encoder.parameters()) < _SMALL_NET
     try:
         if small:
             torch.set_num_threads(1)
