@@ -1,7 +1,7 @@
 """Write again what the README shows of this code: the picture, the figures, the file tree.
 
 ``make readme`` does all of it, in about a minute, as the demo runs; ``python docs/refresh_readme.py --tree``
-the file tree alone.
+the file tree and the table of losses alone.
 """
 
 from __future__ import annotations
@@ -44,6 +44,33 @@ def _clause(path: Path) -> str:
     return clause if clause[:2].isupper() else clause[:1].lower() + clause[1:]
 
 
+def methods() -> str:
+    """Every loss with the source that its docstring names first, and the method that trains with it."""
+    from likewise import losses
+    from likewise.training import METHODS
+
+    trained = {type(method.loss()).__name__: name for name, method in METHODS.items()}
+    lines = ["| loss | `--method` | source |", f"|{' --- |' * 3}"]
+    for name in sorted(losses.__all__, key=str.lower):
+        kind = getattr(losses, name)
+        if name == "Loss" or not isinstance(kind, type):
+            continue
+        method = f"`{trained[name]}`" if name in trained else ""
+        lines.append(f"| `{name}` | {method} | {_source(kind.__doc__ or '')} |")
+    return "\n".join(lines)
+
+
+def _source(docstring: str) -> str:
+    """Authors, title and year of the first reference, or the docstring's first sentence."""
+    _, _, references = docstring.partition("References\n")
+    told = " ".join(references.replace("-----", "").strip("- \n").split())
+    found = re.match(r'(.*?), "(.*?)",? \(?(\d{4})', told)
+    if found is None:
+        return " ".join(docstring.split("\n\n")[0].split()).rstrip(".:").replace("``", "`")
+    authors, title, year = found.groups()
+    return f"{authors.lstrip('- ')}, *{title}*, {year}"
+
+
 def figures() -> str:
     """Run the demo; write its pictures, and give its figures as a table."""
     from likewise.recipes.demo import TITLE, run_demo
@@ -81,6 +108,7 @@ def replace(text: str, mark: str, content: str) -> str:
 def main() -> None:
     """Refresh the README in place."""
     text = replace(README.read_text("utf-8"), "tree", tree())
+    text = replace(text, "methods", methods())
     if "--tree" not in sys.argv[1:]:
         PICTURES.mkdir(parents=True, exist_ok=True)
         text = replace(text, "figures", figures())

@@ -85,6 +85,12 @@ def test_the_figures_stand_in_their_place(refresh: ModuleType) -> None:
         assert re.search(rf"^\| {re.escape(told)} \| \*\*\d\.\d{{3}} \(", figures, re.MULTILINE)
 
 
+def test_the_table_of_losses_is_that_of_the_package(refresh: ModuleType) -> None:
+    assert refresh.replace(TEXT, "methods", refresh.methods()) == TEXT, (
+        "run: python docs/refresh_readme.py --tree"
+    )
+
+
 def test_every_loss_and_method_is_in_the_table() -> None:
     from likewise import losses
     from likewise.training import METHODS
