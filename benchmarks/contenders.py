@@ -20,30 +20,56 @@ from likewise.table import Near, Part, Rows, TableFunction, Tile
 from likewise.table.product import ProductKernel
 from likewise.table.walk import Reduction, walk
 
-__all__ = ["Batch", "Builder", "Case", "Contender", "Cost", "differences", "floor", "make_batch", "squares"]
+__all__ = [
+    "Batch",
+    "Builder",
+    "Case",
+    "Contender",
+    "Cost",
+    "Size",
+    "differences",
+    "floor",
+    "make_batch",
+    "squares",
+]
 
-Cost = Callable[[int, int, int], float]
-"""Bytes that a contender holds at once, from the batch, the dimension and the items a class."""
+
+@dataclass(frozen=True)
+class Size:
+    """Items n, numbers d each, and items a class k."""
+
+    n: int
+    d: int
+    k: int
+
+
+Cost = Callable[[Size], float]
+"""Bytes that a contender holds at once."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Random unit embeddings x (n, d), and labels y (n,) in classes of k items, in no order."""
+    """Random unit embeddings x (n, d), and labels y (n,) in classes of k items, in no order.
+
+    classes : how many classes have learned vectors, where a loss has some; as many as items if not given.
+    """
 
     x: Tensor
     y: Tensor
     k: int
+    classes: int | None = None
 
     def more(self, *shape: int) -> Tensor:
         """Other random numbers, the same for the same batch."""
         return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
-def make_batch(n: int, d: int, k: int) -> Batch:
-    """A batch of n items with d numbers each, k a class."""
+def make_batch(size: Size, classes: int | None = None) -> Batch:
+    """A batch of a size."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.nn.functional.normalize(torch.randn(n, d, generator=generator))
-    return Batch(x, (torch.arange(n) // k)[torch.randperm(n, generator=generator)], k)
+    x = torch.nn.functional.normalize(torch.randn(size.n, size.d, generator=generator))
+    order = torch.randperm(size.n, generator=generator)
+    return Batch(x, (torch.arange(size.n) // size.k)[order], size.k, classes)
 
 
 @dataclass(frozen=True)
@@ -76,6 +102,7 @@ class Case:
     fused : whether it belongs to those that the targets hold to 1.3 floors (one pass over a tile).
     floor : the bare walk over the same table, or None for losses that aren't one walk of a product.
     per_class : whether the items a class change anything.
+    dense_bytes, their_bytes : what they are expected to hold, so that nobody's machine is filled.
     """
 
     name: str
@@ -126,7 +153,7 @@ class _NoLoss(TableFunction[Near]):
         self._kernel.looking = False
         return Rows(joint=Part(state.count, state.count, state.count))
 
-    def slope(self, tile: Tile, state: Near) -> Tensor:
+    def slope(self, tile: Tile, state: Near) -> Tensor:  # noqa: ARG002
         if self._slopes is None or self._slopes.shape != tile.distances.shape:
             self._slopes = torch.empty_like(tile.distances)
         return self._slopes.fill_(1e-3)  # the engine overwrites them
@@ -158,7 +185,7 @@ def floor(distance: Distance, rows: Tensor, columns: Tensor | None = None) -> Ca
 
 def squares(numbers: float) -> Cost:
     """So many arrays of float32 the size of the table."""
-    return lambda n, d, k: 4.0 * numbers * n * n
+    return lambda size: 4.0 * numbers * size.n**2
 
 
 def differences(case: Case, batch: Batch) -> dict[str, float]:

@@ -10,21 +10,17 @@ None of these knows what the library knows: unknown pairs, uneven classes, small
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 __all__ = [
     "all_triplets",
-    "arc_face",
     "batch_hard",
     "binary_pair",
     "chopra",
     "circle",
     "contrastive",
-    "cos_face",
     "cosent",
     "difference_regression",
     "double_header",
@@ -33,21 +29,15 @@ __all__ = [
     "geometry_aware",
     "hinge_rank",
     "lifted",
-    "memory_contrastive",
-    "memory_sup_con",
     "multi_similarity",
     "n_pairs",
     "nca",
     "nt_xent",
     "pairwise_rank",
     "penalised_negatives",
-    "proxy_anchor",
     "score_regression",
     "semi_hard",
     "smooth_ap",
-    "soft_triple",
-    "softmax",
-    "sub_centers",
     "sup_con",
     "triplet_ratio",
 ]
@@ -223,59 +213,6 @@ def smooth_ap(x: Tensor, y: Tensor, k: int, *, temperature: float) -> Tensor:
     return 1 - (rank / (rank + behind)).mean()
 
 
-def softmax(x: Tensor, y: Tensor, weight: Tensor, *, temperature: float) -> Tensor:
-    """Cross-entropy over the cosines with one vector a class; Proxy-NCA's too, at half the temperature."""
-    return functional.cross_entropy(cosines(x, weight) / temperature, y)
-
-
-def cos_face(x: Tensor, y: Tensor, weight: Tensor, *, margin: float, scale: float) -> Tensor:
-    """Cross-entropy with a margin off the own cosine."""
-    cosine = cosines(x, weight)
-    shift = torch.zeros_like(cosine).scatter(1, y[:, None], margin)
-    return functional.cross_entropy(scale * (cosine - shift), y)
-
-
-def _with_angle(cosine: Tensor, y: Tensor, margin: float) -> Tensor:
-    """Cosines (n, c) with a margin added to the own angle; beyond pi they go on linearly."""
-    own = cosine.gather(1, y[:, None])
-    angle = own.clamp(-1 + 1e-7, 1 - 1e-7).acos()
-    own = torch.where(angle <= math.pi - margin, (angle + margin).cos(), own - margin * math.sin(margin))
-    return cosine.scatter(1, y[:, None], own)
-
-
-def arc_face(x: Tensor, y: Tensor, weight: Tensor, *, margin: float, scale: float) -> Tensor:
-    """Cross-entropy with a margin on the own angle."""
-    return functional.cross_entropy(scale * _with_angle(cosines(x, weight), y, margin), y)
-
-
-def sub_centers(
-    x: Tensor, y: Tensor, weight: Tensor, *, centres: int, margin: float, scale: float
-) -> Tensor:
-    """ArcFace on the nearest of several centres a class."""
-    cosine = cosines(x, weight).view(len(x), -1, centres).amax(2)
-    return functional.cross_entropy(scale * _with_angle(cosine, y, margin), y)
-
-
-def soft_triple(
-    x: Tensor, y: Tensor, weight: Tensor, *, centres: int, margin: float, scale: float, temperature: float
-) -> Tensor:
-    """Cross-entropy on a soft choice among several centres a class."""
-    cosine = cosines(x, weight).view(len(x), -1, centres)
-    classes = ((cosine / temperature).softmax(2) * cosine).sum(2)
-    shift = torch.zeros_like(classes).scatter(1, y[:, None], margin)
-    return functional.cross_entropy(scale * (classes - shift), y)
-
-
-def proxy_anchor(x: Tensor, y: Tensor, weight: Tensor, *, margin: float, alpha: float) -> Tensor:
-    """Proxies as anchors: those with a positive pull, all push."""
-    similarity = cosines(weight, x)
-    own = torch.arange(len(weight), device=y.device)[:, None] == y
-    pull = (alpha * (margin - similarity)).masked_fill(~own, -torch.inf)
-    push = (alpha * (similarity + margin)).masked_fill(own, -torch.inf)
-    some = own.any(1)
-    return functional.softplus(pull[some].logsumexp(1)).mean() + functional.softplus(push.logsumexp(1)).mean()
-
-
 def hinge_rank(x: Tensor, y: Tensor, words: Tensor, *, margin: float) -> Tensor:
     """Every false label within the margin of the true one."""
     scores = x @ words.T
@@ -351,22 +288,3 @@ def cosent(x: Tensor, left: Tensor, right: Tensor, score: Tensor, *, temperature
     similarity = functional.cosine_similarity(x[left], x[right]) / temperature
     gaps = (similarity - similarity[:, None]).masked_fill(score[:, None] <= score, -torch.inf)
     return functional.softplus(gaps.flatten().logsumexp(0))
-
-
-def memory_contrastive(x: Tensor, y: Tensor, queue: Tensor, labels: Tensor, own: Tensor) -> Tensor:
-    """The unsquared contrastive loss against a memory, over the terms not zero; own: each row's entry."""
-    distances = torch.cdist(x, queue)
-    same = y[:, None] == labels
-    far = (1 - distances).relu().masked_fill(same, 0.0)
-    near = distances * same.scatter(1, own[:, None], False)
-    return near.sum() / (near > 0).sum() + far.sum() / (far > 0).sum()
-
-
-def memory_sup_con(
-    x: Tensor, y: Tensor, queue: Tensor, labels: Tensor, own: Tensor, *, temperature: float
-) -> Tensor:
-    """Supervised contrastive against a memory; own: each row's entry."""
-    logits = (cosines(x, queue) / temperature).scatter(1, own[:, None], -torch.inf)
-    near = (y[:, None] == labels).scatter(1, own[:, None], False)
-    chance = logits.log_softmax(1).masked_fill(~near, 0.0)
-    return -(chance.sum(1) / near.sum(1)).mean()

@@ -230,7 +230,8 @@ class Bilinear(ProductDistance):
         super().__init__()
         if weight.ndim != 2 or not weight.is_floating_point():
             raise InputError(
-                f"weight must be a floating (d, e) matrix; found {weight.dtype} of shape {tuple(weight.shape)}"
+                f"weight must be a floating (d, e) matrix; found {weight.dtype} of shape "
+                f"{tuple(weight.shape)}"
             )
         self.weight = nn.Parameter(weight.detach().clone())
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from reference.losses import Reference, all_references, kept_elsewhere, reduced, terms_of
-from reference.tables import PlainTable, label_case, random_tables
 
 from likewise import losses
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import Loss
 from likewise.relations import Quadruplets
+from reference.losses import Reference, all_references, kept_elsewhere, reduced, terms_of
+from reference.tables import PlainTable, label_case, random_tables
 
 NAMES = sorted(name for name in losses.__all__ if name != "Loss" and issubclass(getattr(losses, name), Loss))
 REFERENCES = all_references()
@@ -179,6 +179,17 @@ def test_a_batch_without_pairs_is_zero_with_a_gradient(reference: Reference) -> 
         assert float(value.detach()) == 0.0
         assert x.grad is not None
         assert not x.grad.any()
+
+
+@pytest.mark.parametrize("reference", CASES)
+def test_no_rows_against_columns_far_from_the_origin(reference: Reference) -> None:
+    x, y = torch.zeros(0, 3, requires_grad=True), torch.randn(4, 3) + 5
+    with pytest.warns(UserWarning, match="raise the samples a class"):
+        value = reference.loss(reduction="mean")(x, [], columns=y, column_relation=[0, 1, 1, 0])
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert x.grad is not None
+    assert x.grad.shape == (0, 3)
 
 
 @pytest.mark.parametrize("reference", CASES)

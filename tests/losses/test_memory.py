@@ -16,7 +16,6 @@ from pytorch_metric_learning import distances as their_distances
 from pytorch_metric_learning import losses as their_losses
 from pytorch_metric_learning import reducers as their_reducers
 
-from likewise.distances import Cityblock
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import Contrastive, CrossBatchMemory, SupCon, TripletMargin
 from likewise.relations import Chunklets, Labels, Matches
@@ -282,7 +281,7 @@ def test_hostile_input_is_refused_and_leaves_the_memory_as_it_was() -> None:
 
 
 def test_an_empty_batch_changes_nothing() -> None:
-    memory = CrossBatchMemory(Contrastive(margin=2.0, distance=Cityblock()), 3, size=8)
+    memory = CrossBatchMemory(Contrastive(margin=2.0), 3, size=8)
     memory(torch.randn(4, 3), [0, 0, 1, 1])
     x = torch.randn(0, 3, requires_grad=True)
     with pytest.warns(UserWarning, match="raise the samples a class"):

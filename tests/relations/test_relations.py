@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from reference.tables import random_tables
 
 from likewise.errors import InputError
 from likewise.relations import (
@@ -21,6 +20,7 @@ from likewise.relations import (
     Triplets,
     as_relation,
 )
+from reference.tables import random_tables
 
 
 def square(n: int) -> Sides:

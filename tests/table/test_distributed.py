@@ -11,7 +11,6 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from reference.losses import Reference, all_references
 from torch import Tensor
 
 from likewise import distances, losses, mining
@@ -27,6 +26,7 @@ from likewise.relations import (
     Scores,
     Triplets,
 )
+from reference.losses import Reference, all_references
 
 SIZES = (5, 8)  # uneven
 DIMENSION = 6
@@ -189,7 +189,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         for key, value in expected.items():
             own = [torch.from_numpy(file[f"{name}|{key}"]) for file in both]
             where = lambda message, n=name, k=key: f"{n}, {k}: {message}"  # noqa: E731
-            if key == "value" and value.ndim == 0 or key.startswith("parameter"):
+            if (key == "value" and value.ndim == 0) or key.startswith("parameter"):
                 for found in own:
                     torch.testing.assert_close(found, value, msg=where, **tolerance)
             else:

@@ -56,6 +56,12 @@ class _ByClass(Resolved):
         self.longest = int(self._count.max()) if sides.n_rows and sides.n_columns else 0
         self._slots = torch.arange(self.longest, device=device)
         self._row_numbers = torch.arange(sides.n_rows, device=device)
+        self._twins = None
+        if sides.row_ids is not None and sides.column_ids is not None:
+            self._codes = (row_codes, column_codes)
+            alone = Sides(sides.n_rows, sides.n_columns, False, device)
+            self._twins = _ByClass(sides.row_ids, sides.column_ids, alone)
+            self.longest += self._twins.longest
 
     def block(self, start: int, stop: int) -> Block:
         count = self._count[start:stop, None]
@@ -64,16 +70,20 @@ class _ByClass(Resolved):
             slots = slots[: int(count.max())]
         valid = slots < count
         rows = self._row_numbers[start:stop, None]
-        if slots.numel():
+        if slots.numel() and self.n_columns:
             columns = self._order[(self._begin[start:stop, None] + slots).clamp_(max=self.n_columns - 1)]
         else:
             columns = torch.zeros_like(valid, dtype=torch.int64)
         near = Cells(columns, valid & ~self._sides.same(rows, columns))
-        twins = None
-        if self._sides.row_ids is not None and self._sides.column_ids is not None:
+        hidden = Cells(columns, valid)
+        if self._twins is not None:
             # an item may bear another class in the memory or the gallery: it is still the same item
-            twins = self._sides.row_ids[start:stop, None] == self._sides.column_ids[None, :]
-        return Block(self.n_columns, near, hidden=Cells(columns, valid), mask=twins)
+            twins = self._twins.block(start, stop).near
+            row_codes, column_codes = self._codes
+            other = twins.valid & (row_codes[start:stop, None] != column_codes[twins.columns])
+            columns = torch.cat([columns, twins.columns], dim=1)
+            hidden = Cells(columns, torch.cat([valid, other], dim=1))
+        return Block(self.n_columns, near, hidden=hidden)
 
 
 def _masked(near: Tensor, far: Tensor) -> Block:

@@ -113,13 +113,20 @@ class ProductKernel(Kernel):
     """A distance of one of the four forms over features u (n, k) of rows and v (m, k) of columns.
 
     Where ``columns is None`` the columns are the rows and one gradient serves both. With ``unit`` the
-    features are brought to unit length here.
+    features are brought to unit length here. Without ``want_columns`` the columns get no gradient.
     """
 
     width = 1
 
     def __init__(
-        self, form: Form, rows: Tensor, columns: Tensor | None, *, unit: bool, want_gradient: bool
+        self,
+        form: Form,
+        rows: Tensor,
+        columns: Tensor | None,
+        *,
+        unit: bool,
+        want_gradient: bool,
+        want_columns: bool = True,
     ) -> None:
         self._form = form
         self._shared = columns is None
@@ -135,10 +142,14 @@ class ProductKernel(Kernel):
             )
             self._bound = float(largest) * (2 if self._shared else 1) * SMALL * self._half
         self._grad_u = torch.zeros_like(rows) if want_gradient else None
-        self._grad_v = self._grad_u if columns is None or not want_gradient else torch.zeros_like(columns)
+        self._grad_v = self._grad_u
+        if columns is not None and want_gradient:
+            self._grad_v = torch.zeros_like(columns) if want_columns else None
         wants_sums = want_gradient and self._squared
         self._u_sum = torch.zeros_like(self._u.norms) if wants_sums else None
-        self._v_sum = self._u_sum if self._shared or not wants_sums else torch.zeros_like(self._v.norms)
+        self._v_sum = self._u_sum
+        if wants_sums and not self._shared:
+            self._v_sum = None if self._grad_v is None else torch.zeros_like(self._v.norms)
         self._small: Tensor | None = None
         self._buffer: Tensor | None = None
 
@@ -219,7 +230,7 @@ class ProductKernel(Kernel):
     def spread(
         self, slopes: Tensor, distances: Tensor, near: InTile | None, near_slopes: Tensor | None
     ) -> None:
-        assert self._grad_u is not None and self._grad_v is not None
+        assert self._grad_u is not None
         flat = slopes.view(-1)
         if self._small is not None:
             row, column = self._numbers(self._small)
@@ -238,13 +249,15 @@ class ProductKernel(Kernel):
                 near_slopes = near_slopes.index_fill(0, near.small, 0.0)
             flat.index_copy_(0, near.flat, near_slopes)
         factor = 2.0 if self._form is Form.SQUARED else 1.0
-        self._grad_v[self._first : self._last].addmm_(slopes.T, self._rows, alpha=-factor)
+        if self._grad_v is not None:
+            self._grad_v[self._first : self._last].addmm_(slopes.T, self._rows, alpha=-factor)
         if self.anchors is None:
             self._grad_u[self._start : self._stop].addmm_(slopes, self._columns, alpha=-factor)
         else:
             self._grad_u.index_add_(0, self.anchors, slopes @ self._columns, alpha=-factor)
-        if self._u_sum is not None and self._v_sum is not None:
+        if self._v_sum is not None:
             self._v_sum[self._first : self._last].add_(slopes.sum(0), alpha=factor)
+        if self._u_sum is not None:
             if self.anchors is None:
                 self._u_sum[self._start : self._stop].add_(slopes.sum(1), alpha=factor)
             else:
@@ -252,7 +265,7 @@ class ProductKernel(Kernel):
 
     def _add_pairs(self, row: Tensor, column: Tensor, slope: Tensor, distance: Tensor) -> None:
         """Add the gradients of single cells: row, column, slope and distance (s,)."""
-        assert self._grad_u is not None and self._grad_v is not None
+        assert self._grad_u is not None
         if self._form is Form.EUCLIDEAN:
             slope = torch.where(distance > 0, slope / distance, 0.0)  # the slope of a norm at zero is zero
         elif self._form is Form.SQUARED:
@@ -261,7 +274,8 @@ class ProductKernel(Kernel):
             u, v = self._u.single(some_rows), self._v.single(some_columns)
             pull_u, pull_v = (u - v, v - u) if self._squared else (-v, -u)
             self._grad_u.index_add_(0, some_rows, pull_u.mul_(part))
-            self._grad_v.index_add_(0, some_columns, pull_v.mul_(part))
+            if self._grad_v is not None:
+                self._grad_v.index_add_(0, some_columns, pull_v.mul_(part))
 
     def listed(self, cells: Cells) -> Tensor:
         rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
@@ -284,8 +298,8 @@ class ProductKernel(Kernel):
             self._add_pairs(row, column, part, distance)
 
     def gradients(self) -> list[Tensor | None]:
-        assert self._grad_u is not None and self._grad_v is not None
+        assert self._grad_u is not None
         self._u.back(self._grad_u, self._u_sum)
-        if not self._shared:
+        if not self._shared and self._grad_v is not None:
             self._v.back(self._grad_v, self._v_sum)
         return [self._grad_u, None if self._shared else self._grad_v]

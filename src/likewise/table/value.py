@@ -78,12 +78,20 @@ def _run(
     parameters: list[Tensor],
     reduction: str,
     want_gradient: bool,
+    want_columns: bool = True,
 ) -> Walked:
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
         unit = request.distance.unit
-        kernel = ProductKernel(request.distance.form, rows, columns, unit=unit, want_gradient=want_gradient)
+        kernel = ProductKernel(
+            request.distance.form,
+            rows,
+            columns,
+            unit=unit,
+            want_gradient=want_gradient,
+            want_columns=want_columns,
+        )
     else:
         kernel = DirectKernel(request.distance, rows, columns, parameters, want_gradient=want_gradient)
     return walk(
@@ -115,7 +123,9 @@ class _Table(torch.autograd.Function):
         want_gradient = scalar and (needs[2] or needs[3] or any(needs[5:]))
         reduction = request.reduction if scalar else "sum"
         plain_weights = None if weights is None else weights.detach()
-        found = _run(request, rows, columns, plain_weights, list(parameters), reduction, want_gradient)
+        found = _run(
+            request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3]
+        )
         outcome.terms = found.terms
         ctx.request, ctx.found = request, found
         ctx.save_for_backward(rows, columns, weights, *parameters)
@@ -143,11 +153,11 @@ class _Table(torch.autograd.Function):
             if scalar:
                 if not found.gradients:  # they went out with an earlier backward through the same graph
                     plain = None if weights is None else weights.detach()
-                    found = _run(request, rows, columns, plain, parameters, request.reduction, True)
+                    found = _run(request, rows, columns, plain, parameters, request.reduction, True, needs[3])
                 scale = slope * found.scale
             else:
                 plain = slope if weights is None else slope * weights.detach()
-                found = _run(request, rows, columns, plain, parameters, "sum", True)
+                found = _run(request, rows, columns, plain, parameters, "sum", True, needs[3])
                 scale = 1.0
             gradients = [None if g is None else g.mul_(scale) for g in found.gradients]
             found.gradients = []
