@@ -121,7 +121,7 @@ def test_probability_is_platts_sigmoid_and_the_threshold_is_kept() -> None:
     assert made.threshold == 0.5
     bare = Model(MLP(4, dimension=3), Euclidean(), Standardize((4,)))
     for ask in (lambda: bare.threshold, lambda: bare.probability(1.0), lambda: bare.verify(X[0], X[1])):
-        with pytest.raises(InputError, match="no calibration"):
+        with pytest.raises(InputError, match="no threshold"):
             ask()
 
 

@@ -134,9 +134,9 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "array.npy").rename(tmp_path / "array.npz")
     for name, found in [
         ("cut.npz", "not a readable"),
-        ("empty.npz", "not a readable"),
-        ("pickled.npz", "not a readable|objects"),
-        ("array.npz", "not a readable|npz"),
+        ("empty.npz", "not a .npz"),
+        ("pickled.npz", "not a .npz"),
+        ("array.npz", "not a .npz"),
         ("text.csv", r"\.csv"),
         ("folder.npz", "a folder"),
         ("no_y.npz", "must hold X and y; found X"),

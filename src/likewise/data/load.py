@@ -135,6 +135,11 @@ def _read_npz(text: str, *, wanted: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         # Opened here, as numpy leaves a damaged file open.
         with open(path, "rb") as stream:
+            if stream.read(4) != b"PK\x03\x04":
+                raise DataError(
+                    f"{text}: not a .npz (a zip of arrays), whatever its name; save X and y with np.savez"
+                )
+            stream.seek(0)
             archive = np.load(stream, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{text}: not a .npz, but one array; save X and y with np.savez")

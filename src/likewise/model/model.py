@@ -347,7 +347,10 @@ class Model:
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
-            raise InputError("the model has no calibration, so it has no threshold and no probability")
+            raise InputError(
+                "the model has no threshold and no probability: among the pairs held back in training, "
+                "nearer ones weren't more often alike; train on more items, or longer"
+            )
         return self.calibration
 
 
