@@ -12,7 +12,7 @@ import torch
 from likewise import losses
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import Loss
-from likewise.relations import Quadruplets
+from likewise.relations import Labels, Quadruplets
 from reference.losses import Reference, all_references, kept_elsewhere, reduced, terms_of
 from reference.tables import PlainTable, label_case, random_tables
 
@@ -230,6 +230,34 @@ def test_compiling_breaks_the_graph_once_at_most(reference: Reference) -> None:
     torch.compiler.reset()
     told = torch._dynamo.explain(step)(torch.randn(12, 5, generator=torch.Generator().manual_seed(0)))
     assert told.graph_break_count <= 1, told.break_reasons
+
+
+@pytest.mark.parametrize("reference", CASES)
+def test_levels_of_a_hierarchy_add_up(reference: Reference) -> None:
+    """The loss of a hierarchy is the weighted sum of the losses of its levels; strings as well."""
+    generator = torch.Generator().manual_seed(9)
+    x = torch.randn(10, 4, generator=generator, dtype=torch.float64, requires_grad=True)
+    fine = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 4, 4])
+    coarse = fine // 2
+    loss = reference.loss()
+    expected = 0.3 * loss(x, coarse) + 0.7 * loss(x, fine)
+    (slope,) = torch.autograd.grad(expected, x)
+    names = [[f"genus {g}", f"species {s}"] for g, s in zip(coarse.tolist(), fine.tolist(), strict=True)]
+    for labels in (torch.stack([coarse, fine], dim=1), names):
+        found = loss(x, Labels(labels, levels=[0.3, 0.7]))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(torch.autograd.grad(found, x)[0], slope, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("reference", CASES)
+def test_a_gradient_scaler_finds_the_gradients_times_its_scale(reference: Reference) -> None:
+    x = torch.randn(16, 6, generator=torch.Generator().manual_seed(3)).half()
+    labels = torch.arange(16) // 4
+    plain, scaled = x.clone().requires_grad_(), x.clone().requires_grad_()
+    reference.loss()(plain, labels).backward()
+    scaler = torch.amp.GradScaler("cpu", init_scale=16.0)
+    scaler.scale(reference.loss()(scaled, labels)).backward()
+    torch.testing.assert_close(scaled.grad.float(), 16 * plain.grad.float(), rtol=4e-3, atol=2e-3)
 
 
 def test_the_references_see_every_kind_of_batch() -> None:

@@ -97,6 +97,15 @@ def test_labels_that_could_lose_a_digit_are_refused() -> None:
             Labels(bad)
     with pytest.raises(InputError, match="boolean table"):
         Labels([[1, 2], [3, 4]])
+    for labels, levels, message in (
+        ([1, 2], [1.0], "a column a level"),
+        ([[1, 2]], [1.0], r"\(n, 1\)"),
+        ([[1, 2]], [1.0, -1.0], "not below zero"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Labels(labels, levels=levels)
+    with pytest.raises(InputError, match="by_level"):
+        cells(Labels([[1, 2]], levels=[1.0, 1.0]), square(1))
     with pytest.raises(InputError, match="of one kind"):
         cells(Labels([1]), Sides(1, 1, False, torch.device("cpu")), Labels(["1"]))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from likewise.distances import Distance
 from likewise.errors import InputError
-from likewise.relations import Quadruplets, Relation, Resolved, Sides, Triplets, as_relation, join
+from likewise.relations import Labels, Quadruplets, Relation, Resolved, Sides, Triplets, as_relation, join
 from likewise.relations.labels import exact_labels
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
 from likewise.table.distributed import Group, own_slice, replicate, sharing, world_group
@@ -180,7 +180,7 @@ class Loss(nn.Module):
                 column_relation = as_relation(column_relation)
             group = world_group() if self.scope == "global" else None
             if group is None:
-                return self._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+                return self._at_levels(rows, relation, columns, column_relation, ids, column_ids, weights)
             return self._evaluate_shared(
                 group, rows, relation, columns, column_relation, ids, column_ids, weights
             )
@@ -218,7 +218,7 @@ class Loss(nn.Module):
         if weights is not None:
             weights = replicate(self._check_weights(weights, None, rows), group, counts)
         with sharing(group):
-            value = self._evaluate(
+            value = self._at_levels(
                 replicate(rows, group, counts),
                 whole,
                 None if columns is None else replicate(columns, group, column_counts),
@@ -230,6 +230,33 @@ class Loss(nn.Module):
         if self.reduction != "none":
             return value
         return own_slice(value, group, _own_values(group, relation, counts, value.shape[0]))
+
+    def _at_levels(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Evaluate at each level of a hierarchy, and add up; elsewhere there is one level."""
+        mine = relation.by_level() if isinstance(relation, Labels) else [(1.0, relation)]
+        others: list[Relation | None] = [column_relation] * len(mine)
+        if isinstance(column_relation, Labels):
+            others = [labels for _, labels in column_relation.by_level()]
+        if len(mine) != len(others):
+            raise InputError(
+                f"rows and columns must have the same levels; found {len(mine)} and {len(others)}"
+            )
+        if len(mine) == 1 and mine[0][0] == 1.0:
+            return self._evaluate(rows, mine[0][1], columns, others[0], ids, column_ids, weights)
+        values = [
+            weight * self._evaluate(rows, own, columns, other, ids, column_ids, weights)
+            for (weight, own), other in zip(mine, others, strict=True)
+        ]
+        return torch.stack(values).sum(0)
 
     def _evaluate(
         self,

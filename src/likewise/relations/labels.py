@@ -114,10 +114,14 @@ class Labels(Relation):
 
     Parameters
     ----------
-    labels : (n,) or (n, n_labels)
+    labels : (n,) or (n, n_labels) or (n, n_levels)
         One class an item: integers up to 2^63 - 1 or strings, compared exactly. Or several labels an
         item: a boolean table, items by labels; two items are near when they share a label, and an
-        item with none is unknown to everybody.
+        item with none is unknown to everybody. Or, with ``levels``, the classes of an item in a
+        hierarchy, a column a level.
+    levels : sequence of float, optional
+        The weight of each level: a loss is taken at each level alone, in which items are near when they
+        share that level's class, and the values are added up with these weights.
     unlabelled : int or str, optional
         The value that marks an item of unknown class: neither near to nor far from anything.
 
@@ -129,22 +133,38 @@ class Labels(Relation):
     >>> relation = Labels([1, 1, 2])
     >>> relation.n_items
     3
+    >>> species = Labels([["cat", "lion"], ["cat", "tiger"], ["dog", "wolf"]], levels=[0.3, 0.7])
+    >>> len(species.by_level())
+    2
     """
 
-    def __init__(self, labels: Any, *, unlabelled: int | str | None = None) -> None:
+    def __init__(
+        self, labels: Any, *, unlabelled: int | str | None = None, levels: Sequence[float] | None = None
+    ) -> None:
         self._values = exact_labels(labels)
         shape = tuple(self._values.shape)
         boolean = isinstance(self._values, Tensor) and self._values.dtype == torch.bool
-        if len(shape) == 2 and not boolean:
-            raise InputError(f"labels with several columns must be a boolean table; found shape {shape}")
+        self._levels = None if levels is None else tuple(float(weight) for weight in levels)
+        if self._levels is not None:
+            if len(shape) != 2 or boolean or shape[1] != len(self._levels):
+                raise InputError(
+                    "levels needs labels with a column a level: integers or strings of shape "
+                    f"(n, {len(self._levels)}); found shape {shape}"
+                )
+            if not all(0 <= weight < float("inf") for weight in self._levels):
+                raise InputError(f"levels must be weights not below zero; found {list(self._levels)}")
+        elif len(shape) == 2 and not boolean:
+            raise InputError(
+                f"labels with several columns must be a boolean table, or need levels=; found shape {shape}"
+            )
         if len(shape) not in (1, 2):
             raise InputError(f"labels must have shape (n,) or (n, n_labels); found {shape}")
-        if unlabelled is not None and len(shape) == 2:
+        if unlabelled is not None and len(shape) == 2 and self._levels is None:
             raise InputError("unlabelled belongs to one class an item; in a table, leave the row all false")
         if isinstance(self._values, Tensor) and boolean and len(shape) == 1:
             self._values = self._values.to(torch.int64)
         self._unlabelled = unlabelled
-        self._several = len(shape) == 2
+        self._several = len(shape) == 2 and self._levels is None
         self.n_items: int = shape[0]
 
     @classmethod
@@ -157,7 +177,18 @@ class Labels(Relation):
             values: Any = torch.cat([torch.as_tensor(part._values).cpu() for part in parts])
         else:
             values = np.concatenate([np.asarray(part._values) for part in parts])
-        return cls(values, unlabelled=parts[0]._unlabelled)
+        return cls(values, unlabelled=parts[0]._unlabelled, levels=parts[0]._levels)
+
+    def by_level(self) -> list[tuple[float, Labels]]:
+        """The weight and the labels of each level; one level of weight 1 where there is no hierarchy."""
+        if self._levels is None:
+            return [(1.0, self)]
+        columns = [np.ascontiguousarray(self._values[:, number]) for number in range(len(self._levels))]
+        unlabelled = self._unlabelled
+        return [
+            (weight, Labels(column, unlabelled=unlabelled))
+            for weight, column in zip(self._levels, columns, strict=True)
+        ]
 
     def _codes(self, other: Labels) -> tuple[Tensor, Tensor]:
         """The classes of rows and columns as int64, equal where the labels are."""
@@ -181,6 +212,8 @@ class Labels(Relation):
 
     def resolve(self, columns: Relation | None, sides: Sides) -> Resolved:
         """Near: the same class; far: another. See :meth:`Relation.resolve`."""
+        if self._levels is not None:
+            raise InputError("labels of several levels belong to a loss as a whole: take one of by_level()")
         check_count("labels", self.n_items, sides.n_rows)
         other = self if sides.columns_are_rows and columns is None else columns
         if not isinstance(other, Labels):
