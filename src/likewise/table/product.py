@@ -13,11 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from likewise.distances import Form
+from likewise.distances import Form, ProductDistance
 from likewise.relations import Cells
 from likewise.table.kernels import InTile, Kernel, chunks, embeddings_of
 
-__all__ = ["COPY", "SMALL", "ProductKernel"]
+__all__ = ["COPY", "SMALL", "ProductKernel", "features_of"]
 
 SMALL = 2.0**-7
 """A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
@@ -107,6 +107,22 @@ class _Side:
                 unit = self.given[first : first + step] * scale
                 part.sub_(unit.mul_((part * unit).sum(1, keepdim=True))).mul_(scale)
         return gradient
+
+
+def features_of(
+    distance: ProductDistance, rows: Tensor, columns: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """What a :class:`ProductKernel` takes for rows and columns, by ordinary PyTorch.
+
+    Columns stay None where they are the rows and have their features. Rows to be brought to unit length
+    are left as they are: the kernel does that, without a copy for autograd.
+    """
+    if distance.unit:
+        return rows, columns
+    turned = type(distance).column_features is not ProductDistance.column_features
+    if columns is not None or turned:
+        columns = distance.column_features(rows if columns is None else columns)
+    return distance.features(rows), columns
 
 
 class ProductKernel(Kernel):

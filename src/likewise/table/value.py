@@ -17,7 +17,7 @@ from likewise.distances import Distance, ProductDistance
 from likewise.errors import UnsupportedError
 from likewise.relations import Resolved
 from likewise.table.kernels import DirectKernel, Kernel
-from likewise.table.product import ProductKernel
+from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.walk import Reduction, Walked, walk
 
@@ -55,15 +55,7 @@ def table_value(
     outcome = Outcome()
     parameters: list[Tensor] = []
     if isinstance(request.distance, ProductDistance):
-        # features are ordinary PyTorch: autograd goes through them to inputs and parameters
-        # (unit length is brought about in the kernel, without a copy for autograd)
-        if not request.distance.unit:
-            features = request.distance.features(rows)
-            if columns is not None:
-                columns = request.distance.column_features(columns)
-            elif type(request.distance).column_features is not ProductDistance.column_features:
-                columns = request.distance.column_features(rows)
-            rows = features
+        rows, columns = features_of(request.distance, rows, columns)
     else:
         parameters = list(request.distance.parameters())
     value: Tensor = _Table.apply(request, outcome, rows, columns, weights, *parameters)  # type: ignore[no-untyped-call]

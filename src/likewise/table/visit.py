@@ -11,7 +11,7 @@ from torch import Tensor
 from likewise.distances import Distance, ProductDistance
 from likewise.relations import Block, Cells, Resolved
 from likewise.table.kernels import DirectKernel, Kernel
-from likewise.table.product import ProductKernel
+from likewise.table.product import ProductKernel, features_of
 
 __all__ = ["View", "views"]
 
@@ -82,11 +82,7 @@ class View:
 def _kernel(distance: Distance, rows: Tensor, columns: Tensor | None) -> Kernel:
     if not isinstance(distance, ProductDistance):
         return DirectKernel(distance, rows, columns, [], want_gradient=False)
-    if not distance.unit:
-        turned = type(distance).column_features is not ProductDistance.column_features
-        if columns is not None or turned:
-            columns = distance.column_features(rows if columns is None else columns)
-        rows = distance.features(rows)
+    rows, columns = features_of(distance, rows, columns)
     return ProductKernel(distance.form, rows, columns, unit=distance.unit, want_gradient=False)
 
 
