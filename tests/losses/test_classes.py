@@ -158,10 +158,10 @@ def test_tile_size_changes_nothing(reference: ClassReference, monkeypatch: pytes
         (64, 2, 16, 1),
         (64, 99, 9, 2),
     ):
-        monkeypatch.setattr("likewise.table.walk.TILE", tile)
-        monkeypatch.setattr("likewise.table.walk.WHOLE_ROWS", whole)
-        monkeypatch.setattr("likewise.table.walk.ROWS", rows)
-        monkeypatch.setattr("likewise.table.walk.FEWEST_ROWS", fewest)
+        monkeypatch.setattr("likewise.table.blocks.TILE", tile)
+        monkeypatch.setattr("likewise.table.blocks.WHOLE_ROWS", whole)
+        monkeypatch.setattr("likewise.table.blocks.ROWS", rows)
+        monkeypatch.setattr("likewise.table.blocks.FEWEST_ROWS", fewest)
         a = x.clone().requires_grad_()
         loss.zero_grad()
         value = loss(a, classes)

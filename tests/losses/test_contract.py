@@ -115,9 +115,9 @@ def test_tile_size_changes_nothing(
         options = {"columns": y, "column_relation": torch.randint(0, 5, (31,), generator=generator)}
     found = []
     for tile, whole, rows in ((1 << 19, 8192, 256), (64, 2, 4), (64, 2, 16), (64, 8192, 256)):
-        monkeypatch.setattr("likewise.table.walk.TILE", tile)
-        monkeypatch.setattr("likewise.table.walk.WHOLE_ROWS", whole)
-        monkeypatch.setattr("likewise.table.walk.ROWS", rows)
+        monkeypatch.setattr("likewise.table.blocks.TILE", tile)
+        monkeypatch.setattr("likewise.table.blocks.WHOLE_ROWS", whole)
+        monkeypatch.setattr("likewise.table.blocks.ROWS", rows)
         a = x.clone().requires_grad_()
         value = reference.loss()(a, labels, **options)
         value.backward()

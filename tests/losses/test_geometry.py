@@ -189,8 +189,8 @@ def test_gradcheck_float32_order_and_tiles(monkeypatch: pytest.MonkeyPatch) -> N
             loss(x[order], labels[order], inputs=inputs[order]), exact, rtol=1e-12, atol=1e-14
         )
         with monkeypatch.context() as patch:
-            patch.setattr("likewise.table.walk.TILE", 64)
-            patch.setattr("likewise.table.walk.WHOLE_ROWS", 2)
+            patch.setattr("likewise.table.blocks.TILE", 64)
+            patch.setattr("likewise.table.blocks.WHOLE_ROWS", 2)
             torch.testing.assert_close(loss(x, labels, inputs=inputs), exact, rtol=1e-12, atol=1e-14)
 
 

@@ -137,9 +137,9 @@ def test_tile_size_and_order_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
             (64, 8192, 256, None),
             (64, 2, 4, order),
         ):
-            monkeypatch.setattr("likewise.table.walk.TILE", tile)
-            monkeypatch.setattr("likewise.table.walk.WHOLE_ROWS", whole)
-            monkeypatch.setattr("likewise.table.walk.ROWS", rows)
+            monkeypatch.setattr("likewise.table.blocks.TILE", tile)
+            monkeypatch.setattr("likewise.table.blocks.WHOLE_ROWS", whole)
+            monkeypatch.setattr("likewise.table.blocks.ROWS", rows)
             a = x.clone().requires_grad_()
             turn = torch.arange(23) if turn is None else turn
             value = LiftedStructure()(a[turn], labels[turn], **options)

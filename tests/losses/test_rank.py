@@ -137,8 +137,8 @@ def test_gradcheck_and_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
         )
     many, labels = values(7, 60).requires_grad_(), torch.arange(60) % 5
     (whole,) = torch.autograd.grad(PairwiseRank()(many, labels), many)
-    monkeypatch.setattr("likewise.table.walk.TILE", 64)
-    monkeypatch.setattr("likewise.table.walk.WHOLE_ROWS", 2)
+    monkeypatch.setattr("likewise.table.blocks.TILE", 64)
+    monkeypatch.setattr("likewise.table.blocks.WHOLE_ROWS", 2)
     (small,) = torch.autograd.grad(PairwiseRank()(many, labels), many)
     torch.testing.assert_close(small, whole, rtol=1e-12, atol=1e-14)
 

@@ -8,7 +8,6 @@ by subtraction before the walk, all tiles are observed, and, when a gradient is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,27 +15,13 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.relations import Block, Cells, Resolved
+from likewise.relations import Block, Resolved
+from likewise.table.blocks import Plan, Visit, plan_for, visits
 from likewise.table.distributed import Group, active_group
 from likewise.table.kernels import Kernel
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 
-__all__ = ["FEWEST_ROWS", "GROUP", "ROWS", "TILE", "WHOLE_ROWS", "Reduction", "Walked", "walk"]
-
-TILE = 1 << 18
-"""Numbers in a tile: 1 MB in float32, so that a tile and what a loss makes of it stay in cache."""
-
-WHOLE_ROWS = 8192
-"""Up to this many columns a tile holds whole rows, and one visit is enough."""
-
-ROWS = 256
-"""Rows in a tile of some of the columns."""
-
-FEWEST_ROWS = 64
-"""Rows in a tile of whole rows, at least: thinner products are slow."""
-
-GROUP = 1 << 17
-"""Listed cells in a group of rows."""
+__all__ = ["Reduction", "Walked", "walk"]
 
 
 @dataclass(frozen=True)
@@ -86,101 +71,6 @@ class Walked:
             self.terms += terms
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """Rows a group, rows a block, columns a tile, and whether a tile holds whole rows."""
-
-    group: int
-    rows: int
-    columns: int
-    whole: bool
-
-
-def _plan(resolved: Resolved, width: int, *, needs_whole: bool) -> _Plan:
-    cells = max(64, TILE // width)
-    group = max(1, min(resolved.n_rows, max(FEWEST_ROWS, GROUP // max(1, resolved.longest))))
-    if resolved.far_is_listed and not needs_whole:
-        return _Plan(group, group, max(1, resolved.longest), whole=False)
-    columns = max(1, resolved.n_columns)
-    if needs_whole or columns <= WHOLE_ROWS // width:
-        rows = max(FEWEST_ROWS // width, cells // columns, 1)
-        return _Plan(max(group, min(rows, resolved.n_rows)), rows, columns, whole=True)
-    rows = ROWS if width == 1 else int(cells**0.5)
-    return _Plan(max(group, min(rows, resolved.n_rows)), rows, max(1, cells // rows), whole=False)
-
-
-@dataclass(frozen=True)
-class _Listing:
-    """The valid cells of a group in one list: padded position, row in the group, column; each row's end."""
-
-    slots: Tensor
-    row: Tensor
-    column: Tensor
-    ends: list[int]
-
-    def of(self, start: int, stop: int) -> slice:
-        """The part of the list that rows start to stop of the group own."""
-        return slice(self.ends[start - 1] if start else 0, self.ends[stop - 1] if stop else 0)
-
-
-def _list(cells: Cells) -> _Listing:
-    padded = max(1, cells.columns.shape[1])
-    slots = cells.valid.reshape(-1).nonzero().view(-1)
-    row = torch.div(slots, padded, rounding_mode="floor")
-    ends = cells.valid.sum(1).cumsum(0).tolist()
-    return _Listing(slots, row, cells.columns.reshape(-1)[slots], ends)
-
-
-@dataclass
-class _Visit:
-    """A block of rows under the walk: which rows, their relation, and the lists of the group."""
-
-    start: int
-    stop: int
-    block: Block
-    near: Cells
-    listing: _Listing | None
-    hidden: _Listing | None
-    offset: int  # the block's first row within the group
-    count: Tensor
-    far_count: Tensor
-
-    def flat(self, listing: _Listing, columns: int) -> tuple[slice, Tensor]:
-        """The block's part of a list, and its positions in a tile of whole rows."""
-        part = listing.of(self.offset, self.offset + self.stop - self.start)
-        return part, (listing.row[part] - self.offset) * columns + listing.column[part]
-
-
-def _visits(
-    resolved: Resolved, kernel: Kernel, plan: _Plan, like: Tensor, share: tuple[int, int]
-) -> Iterator[_Visit]:
-    """The blocks of a share of a table's rows in turn; the kernel is turned to each."""
-    for first in range(share[0], share[1], plan.group):
-        last = min(first + plan.group, share[1])
-        group = resolved.block(first, last)
-        count, far_count = group.near.valid.sum(1).to(like.dtype), group.far_count().to(like.dtype)
-        listing = _list(group.near) if plan.whole else None
-        hidden = _list(group.hidden) if plan.whole and group.hidden is not None else None
-        for start in range(first, last, plan.rows):
-            stop = min(start + plan.rows, last)
-            part = slice(start - first, stop - first)
-            block = group if stop - start == last - first else group.rows(part.start, part.stop)
-            kernel.begin_block(
-                start, stop, None if resolved.anchors is None else resolved.anchors[start:stop]
-            )
-            yield _Visit(
-                start,
-                stop,
-                block,
-                block.near,
-                listing,
-                hidden,
-                part.start,
-                count[part],
-                far_count[part],
-            )
-
-
 def walk(
     loss: TableFunction[Any] | WholeRows,
     kernel: Kernel,
@@ -212,14 +102,14 @@ def walk(
     Walked
     """
     apart = isinstance(loss, TableFunction) and loss.apart
-    plan = _plan(resolved, kernel.width, needs_whole=isinstance(loss, WholeRows))
+    plan = plan_for(resolved, kernel.width, needs_whole=isinstance(loss, WholeRows))
     # of a loss in two parts, what a near slope counts beside a far one; unknown before the walk where
     # divisors count active terms, and then the near slopes wait for its end
     near_scale = _near_scale(resolved, plan, reduction) if apart else 1.0
     group = active_group()
     share = (0, resolved.n_rows) if group is None else group.share(resolved.n_rows)[group.rank]
     found: list[Rows] = []
-    for visit in _visits(resolved, kernel, plan, like, share):
+    for visit in visits(resolved, kernel, plan, like, share):
         row_weights = None if weights is None else weights[visit.start : visit.stop, None]
         if isinstance(loss, WholeRows):
             found.append(_visit_whole_rows(loss, kernel, visit, row_weights, want_gradient))
@@ -252,7 +142,7 @@ def _gathered(part: Part, group: Group, count: int) -> Part:
     return Part(*group.gather(stacked, counts).unbind(1))
 
 
-def _near_scale(resolved: Resolved, plan: _Plan, reduction: Reduction) -> float | None:
+def _near_scale(resolved: Resolved, plan: Plan, reduction: Reduction) -> float | None:
     """The divisor of the far part over that of the near part, where counts alone tell."""
     if reduction.name == "active":
         return None
@@ -296,7 +186,7 @@ def _weighted(slopes: Tensor, weights: Tensor | None) -> Tensor:
 def _visit_once(
     loss: TableFunction[Any],
     kernel: Kernel,
-    visit: _Visit,
+    visit: Visit,
     weights: Tensor | None,
     near_scale: float | None,
     want_gradient: bool,
@@ -331,7 +221,7 @@ def _visit_once(
     return found
 
 
-def _hide(distances: Tensor, visit: _Visit, n_columns: int) -> None:
+def _hide(distances: Tensor, visit: Visit, n_columns: int) -> None:
     """Fill the cells of whole rows that aren't far with infinity."""
     if visit.hidden is None:
         visit.block.hide(distances, 0, n_columns, torch.inf)
@@ -344,8 +234,8 @@ def _hide(distances: Tensor, visit: _Visit, n_columns: int) -> None:
 def _visit_twice(
     loss: TableFunction[Any],
     kernel: Kernel,
-    visit: _Visit,
-    plan: _Plan,
+    visit: Visit,
+    plan: Plan,
     weights: Tensor | None,
     near_scale: float | None,
     want_gradient: bool,
@@ -391,15 +281,15 @@ def _spread_near(
     loss: TableFunction[Any],
     kernel: Kernel,
     resolved: Resolved,
-    plan: _Plan,
+    plan: Plan,
     weights: Tensor | None,
     scale: float,
     like: Tensor,
     share: tuple[int, int],
 ) -> None:
     """Spread the near slopes of a loss whose near part has a divisor of its own, known only now."""
-    plan = _Plan(plan.group, plan.group, plan.columns, whole=False)
-    for visit in _visits(resolved, kernel, plan, like, share):
+    plan = Plan(plan.group, plan.group, plan.columns, whole=False)
+    for visit in visits(resolved, kernel, plan, like, share):
         near = visit.near
         state = loss.begin(Near(kernel.listed(near), near.valid, visit.count, visit.far_count))
         row_weights = None if weights is None else weights[visit.start : visit.stop, None]
@@ -407,7 +297,7 @@ def _spread_near(
 
 
 def _visit_whole_rows(
-    loss: WholeRows, kernel: Kernel, visit: _Visit, weights: Tensor | None, want_gradient: bool
+    loss: WholeRows, kernel: Kernel, visit: Visit, weights: Tensor | None, want_gradient: bool
 ) -> Rows:
     """Evaluate a plain function of whole rows, with autograd from distances to values."""
     block, n_columns = visit.block, visit.block.n_columns
