@@ -20,7 +20,7 @@ from torch import Tensor
 
 from likewise import losses
 
-__all__ = ["MEMORY_LOSSES", "memory_contender", "measure", "peak", "works"]
+__all__ = ["MEMORY_LOSSES", "measure", "memory_contender", "peak", "works"]
 
 MEMORY_LOSSES = ("Contrastive", "SupCon")
 

@@ -93,6 +93,6 @@ def test_the_command_ends_with_where_things_lie_and_what_to_try(tmp_path: Path, 
     assert all(Path(line.split()[0]).exists() for line in places)
     for line in shown.partition("Try next\n")[2].splitlines():
         words = line.split()
-        assert words[0] == "likewise"
+        assert Path(words[0]).name == "likewise"
         if words[1] in ("search", "verify", "list"):
             assert main(words[1:]) == 0

@@ -35,7 +35,7 @@ def run(request: argparse.Namespace) -> None:
 
 
 def _show(done: Demo) -> None:
-    from likewise.cli.terminal import figures_table, print_table
+    from likewise.cli.terminal import figures_table, print_table, program_name
     from likewise.report import HEADLINES
 
     before, after = done.panels
@@ -62,8 +62,9 @@ def _show(done: Demo) -> None:
     print("\nWhere everything lies")
     for place, told in places.items():
         print(f"  {place!s:<{width}}  {told}")
+    program = program_name()
     print("\nTry next")
-    print(f"  likewise search {folder / 'index'} digits:17 -k 5")
-    print(f"  likewise verify {folder / 'run'} {alike.first.id} digits:17")
-    print("  likewise train wine -o runs/wine")
-    print("  likewise list methods")
+    print(f"  {program} search {folder / 'index'} digits:17 -k 5")
+    print(f"  {program} verify {folder / 'run'} {alike.first.id} digits:17")
+    print(f"  {program} train wine -o runs/wine")
+    print(f"  {program} list methods")

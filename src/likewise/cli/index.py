@@ -18,9 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(request: argparse.Namespace) -> None:
     """Build, save, and say where the index lies."""
+    from likewise.cli.terminal import program_name
     from likewise.model import Model
     from likewise.search import Index
 
     Index.build(Model.load(request.run_folder), request.data).save(request.out)
     print(f"saved {request.out}")
-    print(f"next: likewise search {request.out} {request.data}:0")
+    print(f"next: {program_name()} search {request.out} {request.data}:0")

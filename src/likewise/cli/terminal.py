@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ __all__ = [
     "hits_table",
     "print_table",
     "printable",
+    "program_name",
     "stage_bar",
     "stages_bars",
     "table",
@@ -89,6 +93,14 @@ def hits_table(hits: Sequence[Hit]) -> Table:
         # As Text, so that brackets in a name aren't read as markup.
         shown.add_row(Text(printable(hit.id)), Text(printable(str(hit.label))), f"{hit.distance:.4f}")
     return shown
+
+
+def program_name() -> str:
+    """How to call this program from here: by its name, or by its place where the name isn't known."""
+    place = Path(sys.executable).parent / "likewise"
+    if shutil.which("likewise") or not place.exists():
+        return "likewise"
+    return os.path.relpath(place) if place.is_relative_to(Path.cwd()) else str(place)
 
 
 def printable(text: str) -> str:
