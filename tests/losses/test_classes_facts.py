@@ -5,8 +5,7 @@ CosFaceLoss, ArcFaceLoss, SubCenterArcFaceLoss, LargeMarginSoftmaxLoss, SphereFa
 proxy in the sum), ProxyAnchorLoss, SoftTripleLoss (without the term of the centres).
 Where theirs differ:
 
-- they mean over the batch, too, but "active" reductions are theirs only where said (ProxyNCA's mean is over
-  all); a miner gives them weights, us a smaller relation.
+- a miner gives them weights, us a smaller relation.
 - vectors: theirs change their own dtype to the embeddings'; ours stay float32. NormalizedSoftmaxLoss,
   ArcFaceLoss and their kin hold (dimension, n_classes), ours all (n_classes, dimension).
 - ArcFaceLoss: margin in degrees; angles by acos of a clamped cosine, whose derivative is infinite at angle
@@ -162,7 +161,7 @@ def test_arc_face_is_finite_on_its_vector_and_opposite(build: Any, sign: float) 
 
 
 def test_arc_face_keeps_small_angles_in_float32() -> None:
-    """At 1e-3 from its vector: cos(theta + m), where acos of a float32 cosine is off by 3 %."""
+    """At 1e-3 from its vector: cos(theta + m), where acos of a float32 cosine is off by 2 %."""
     x = torch.tensor([[math.cos(1e-3), math.sin(1e-3)]])
     loss = losses.ArcFace(2, 2, margin=0.5, scale=64.0)
     with torch.no_grad():

@@ -7,7 +7,7 @@ Where theirs differ:
   underflows to zero is dropped from its mean, while ours has its true, large value; with no logarithm it has
   no counterpart.
 - NTXentLoss is zero when the batch has no negative at all, where each of our pairs has the value zero and
-  counts. It takes log(p + small) and so stops near 16 in float32 (87 in value), where ours goes on. Its
+  counts. It takes log(p + tiny) and so stops at 87 in float32, where ours goes on. Its
   temperature is 0.07, ours 0.1.
 - NPairsLoss picks the first positive pair of each class from the batch and drops the rest; our rows are all
   positive pairs given. It has no one-against-one form and no weight of norms (a regularizer of its own).

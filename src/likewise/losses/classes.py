@@ -19,7 +19,6 @@ from likewise.errors import InputError
 from likewise.losses.base import Loss, Miner, ReductionName, check_embeddings, positive
 from likewise.losses.log_sum import FarLogSum, RowTerms, pair_softmax
 from likewise.relations import Labels, Relation
-from likewise.relations.base import check_count
 from likewise.table import Near
 
 __all__ = [
@@ -60,7 +59,8 @@ class ClassLoss(Loss):
     ----------
     weight : nn.Parameter (n_classes * centres, dimension)
         The vectors, in float32 and kept so whatever the dtype of the embeddings; normal, of norm about
-        one. Give it a larger learning rate than the network's.
+        one. Give it a larger learning rate than the network's. With several processes all must hold the
+        same vectors: draw them from one seed, or let DistributedDataParallel hand them round.
     """
 
     def __init__(
@@ -174,9 +174,6 @@ class ClassLoss(Loss):
     ) -> Tensor:
         self.refuse_columns(columns=columns, column_relation=column_relation, column_ids=column_ids)
         vectors, classes = self.columns_for(rows), self.class_numbers(relation)
-        check_count("labels", classes.n_items, rows.shape[0])
-        if not rows.shape[0]:
-            return self.nothing(rows, vectors)
         return super()._evaluate(rows, classes, vectors, self.column_classes(), None, None, weights)
 
 

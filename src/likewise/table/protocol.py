@@ -77,7 +77,8 @@ class TableFunction(ABC, Generic[_State]):
     """The mathematics of a loss over tiles; see the module."""
 
     apart: bool = False
-    """Whether ``finish`` gives two parts."""
+    """Whether ``finish`` gives two parts, near and far, whose terms are the near and the far cells: of
+    those the walk knows the number beforehand."""
 
     @abstractmethod
     def begin(self, near: Near) -> _State:
