@@ -166,9 +166,9 @@ ALL = [miner for miner, _ in BY_ROW + BY_COMPARISON] + [mining.DistanceWeighted(
 
 
 def sizes(monkeypatch: pytest.MonkeyPatch, tile: int, whole: int, rows: int) -> None:
-    monkeypatch.setattr("likewise.table.visit._TILE", tile)
-    monkeypatch.setattr("likewise.table.visit._WHOLE_ROWS", whole)
-    monkeypatch.setattr("likewise.table.visit._ROWS", rows)
+    monkeypatch.setattr("likewise.table.blocks.TILE", tile)
+    monkeypatch.setattr("likewise.table.blocks.WHOLE_ROWS", whole)
+    monkeypatch.setattr("likewise.table.blocks.ROWS", rows)
 
 
 def assert_same(found: list[Row], expected: list[Row], table: PlainTable) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from likewise.distances import Euclidean
-from likewise.errors import InputError, UnsupportedError
+from likewise.errors import InputError
 from likewise.losses import GeometryAware
 from reference.tables import random_tables
 
@@ -221,5 +221,3 @@ def test_hostile_input_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             GeometryAware(**options)
-    with pytest.raises(UnsupportedError, match="single walk"):
-        loss.function()

@@ -8,138 +8,99 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.distances import Cosine, Distance, Form, ProductDistance, unit_rows
+from likewise.distances import Cosine, Distance, unit_rows
 from likewise.errors import InputError
-from likewise.losses.base import Miner, ReductionName, check_embeddings, positive
-from likewise.losses.composed import ComposedLoss, Table
-from likewise.relations import Block, Cells, Relation, Resolved
+from likewise.losses.base import Loss, Miner, ReductionName, check_embeddings, positive
+from likewise.relations import Relation
 from likewise.table import Near, Part, Rows, TableFunction, Tile
-from likewise.table.distributed import active_group, world_group
+from likewise.table.distributed import world_group
 
 __all__ = ["GeometryAware"]
-
-
-class _CosineResidual(ProductDistance):
-    """``-(cos(x, z) - w cos(a, b))`` for rows and columns that are embedding and unit input side by side."""
-
-    form = Form.NEGATIVE_PRODUCT
-
-    def __init__(self, dimension: int, weight: float) -> None:
-        super().__init__()
-        self._dimension, self._scale = dimension, weight**0.5
-
-    def _features(self, x: Tensor, sign: float) -> Tensor:
-        embeddings = unit_rows(x[..., : self._dimension])
-        if not self._scale:
-            return embeddings
-        return torch.cat([embeddings, x[..., self._dimension :] * (sign * self._scale)], dim=-1)
-
-    def features(self, x: Tensor) -> Tensor:
-        return self._features(x, 1.0)
-
-    def column_features(self, y: Tensor) -> Tensor:
-        return self._features(y, -1.0)
 
 
 @dataclass
 class _Squares:
     near: Near
-    error: Tensor  # (r, p); zero where not valid
+    error: Tensor  # (r, p) cosine less target; zero where not valid
+    factor: Tensor | float  # (r, p) of the squared error
     value: Tensor  # (r,) far terms so far
     active: Tensor  # (r,)
-
-
-class _SquaredResidual(TableFunction[_Squares]):
-    """``factor (-d - target)^2``, with a target for the near cells and one for the far ones."""
-
-    def __init__(self, near_target: float, far_target: float, factor: float = 1.0) -> None:
-        self._near_target, self._far_target, self._factor = near_target, far_target, factor
-        self._active = 0.0
-
-    def active(self, like: Tensor) -> float:
-        """How many terms of the last walk weren't zero, those of other processes' shares included."""
-        count = like.new_tensor([self._active], dtype=torch.float64)
-        group = active_group()
-        return float(count if group is None else group.add(count))
-
-    def begin(self, near: Near) -> _Squares:
-        error = (near.distances + self._near_target).masked_fill_(~near.valid, 0.0)
-        return _Squares(near, error, torch.zeros_like(near.count), torch.zeros_like(near.count))
-
-    def _far_error(self, tile: Tile) -> Tensor:
-        # a cosine's distance is at most 1: what lies at infinity is cut off and multiplied away
-        there = torch.lt(tile.distances, 2.0, out=torch.empty_like(tile.distances))
-        return tile.distances.clamp(max=2.0).add_(self._far_target).mul_(there)
-
-    def observe(self, tile: Tile, state: _Squares) -> None:
-        error = self._far_error(tile)
-        state.active += error.sign().abs_().sum(1)
-        state.value += error.square_().sum(1)
-
-    def finish(self, state: _Squares) -> Rows:
-        value = (state.error.square().sum(1) + state.value) * self._factor
-        active = state.error.sign().abs_().sum(1) + state.active
-        self._active += float(active.sum())
-        return Rows(joint=Part(value, state.near.count + state.near.far_count, active))
-
-    def slope(self, tile: Tile, state: _Squares) -> Tensor:  # noqa: ARG002
-        return self._far_error(tile).mul_(2.0 * self._factor)
-
-    def near_slope(self, state: _Squares) -> Tensor:
-        return state.error * (2.0 * self._factor)
-
-
-class _Part(Resolved):
-    """A relation of which only the far cells, or only some near cells, are left."""
-
-    def __init__(self, resolved: Resolved, part: str, keep: _Nearest | None = None) -> None:
-        self.n_rows, self.n_columns = resolved.n_rows, resolved.n_columns
-        self.anchors, self.longest = resolved.anchors, resolved.longest
-        self.far_is_listed = part != "far" or resolved.far_is_listed
-        self._resolved, self._part, self._keep = resolved, part, keep
-
-    def block(self, start: int, stop: int) -> Block:
-        block = self._resolved.block(start, stop)
-        empty = Cells(block.near.columns[:, :0], block.near.valid[:, :0])
-        if self._part == "far":
-            hidden = block.near if block.hidden is None and block.mask is None else block.hidden
-            return Block(block.n_columns, empty, block.far, hidden, block.mask)
-        near = block.near
-        if self._keep is not None:
-            valid = self._keep.among(near, start, stop)
-            valid = valid if self._part == "nearest" else near.valid & ~valid
-            near = Cells(near.columns, valid, near.anchors)
-        return Block(block.n_columns, near, far=empty)
+    far_error: Tensor | None = None  # of the last tile, where it comes back
 
 
 @dataclass(frozen=True)
-class _Nearest:
-    """Which near cells are among a row's k of largest input cosine; ties go to the first listed."""
+class _Inputs:
+    """What embeddings were made of, at unit length: of rows (n, e) and columns (m, e)."""
 
-    k: int
-    rows: Tensor  # (n, e) unit inputs
-    columns: Tensor  # (m, e)
-    anchors: Tensor | None
+    rows: Tensor
+    columns: Tensor
 
-    def among(self, near: Cells, start: int, stop: int) -> Tensor:
-        own = near.anchors
-        if own is None:
-            numbers = torch.arange(start, stop, device=self.rows.device)
-            own = (numbers if self.anchors is None else self.anchors[start:stop])[:, None]
-        # a slot of all rows at a time, so that no (rows, slots, e) array is held
+    def cosines(self, near: Near) -> Tensor:
+        """The input cosines (r, p) of near cells, minus infinity where not valid."""
+        assert near.cells is not None and near.rows is not None
+        rows, columns = near.rows(), near.cells.columns
+        # a slot of all rows at a time, so that no (r, p, e) array is held
         found = [
-            (self.rows[own.expand_as(near.columns)[:, slot]] * self.columns[near.columns[:, slot]]).sum(1)
-            for slot in range(near.columns.shape[1])
+            (self.rows[rows[:, slot]] * self.columns[columns[:, slot]]).sum(1)
+            for slot in range(columns.shape[1])
         ]
         if not found:
-            return near.valid
-        cosines = torch.stack(found, dim=1).masked_fill_(~near.valid, -torch.inf)
-        order = torch.argsort(cosines, dim=1, descending=True, stable=True)
-        chosen = torch.zeros_like(near.valid).scatter_(1, order[:, : self.k], True)
-        return chosen & near.valid
+            return torch.zeros_like(near.distances)
+        return near.filled(torch.stack(found, dim=1).to(near.distances.dtype), -torch.inf)
 
 
-class GeometryAware(ComposedLoss):
+class _Residuals(TableFunction[_Squares]):
+    """``(h - t)^2`` of cosines ``h = 1 - d``, with a target for each near cell and one for the far ones."""
+
+    def __init__(self, loss: GeometryAware, inputs: _Inputs | None) -> None:
+        self.apart = loss.balanced
+        self._weight, self._neighbors, self._inputs = loss.classification_weight, loss.neighbors, inputs
+        self._far_target = -1.0 if loss.n_classes is None else -1.0 / (loss.n_classes - 1)
+        self._counts_active = loss.reduction == "active"
+
+    def begin(self, near: Near) -> _Squares:
+        target: Tensor | float = 1.0
+        factor: Tensor | float = 1.0
+        if self._inputs is not None:
+            cosines = self._inputs.cosines(near)
+            target = self._weight + (1.0 - self._weight) * cosines
+            if self._neighbors is not None:
+                order = torch.argsort(cosines, dim=1, descending=True, stable=True)
+                kept = torch.zeros_like(near.valid).scatter_(1, order[:, : self._neighbors], True)
+                target = torch.where(kept, target, 1.0)
+                factor = torch.where(kept, torch.ones_like(cosines), self._weight)
+        error = near.distances.neg().add_(1.0).sub_(target).masked_fill_(~near.valid, 0.0)
+        return _Squares(near, error, factor, torch.zeros_like(near.count), torch.zeros_like(near.count))
+
+    def _far_error(self, tile: Tile) -> Tensor:
+        # a cosine's distance is at most 2: what lies at infinity is cut off and multiplied away
+        there = torch.lt(tile.distances, 3.0, out=torch.empty_like(tile.distances))
+        return tile.distances.clamp(max=3.0).neg_().add_(1.0 - self._far_target).mul_(there)
+
+    def observe(self, tile: Tile, state: _Squares) -> None:
+        error = self._far_error(tile)
+        state.value += torch.linalg.vector_norm(error, dim=1).square_()
+        if self._counts_active:
+            state.active += error.sign().abs_().sum(1)
+        state.far_error = error if tile.kept else None
+
+    def finish(self, state: _Squares) -> Rows:
+        value = (state.error.square() * state.factor).sum(1)
+        active = (state.error * state.factor).sign_().abs_().sum(1)
+        near, far = state.near.count, state.near.far_count
+        if self.apart:
+            return Rows(near=Part(value, near, active), far=Part(state.value, far, state.active))
+        return Rows(joint=Part(value + state.value, near + far, active + state.active))
+
+    def slope(self, tile: Tile, state: _Squares) -> Tensor:
+        error = self._far_error(tile) if state.far_error is None else state.far_error
+        return error.mul_(-2.0)
+
+    def near_slope(self, state: _Squares) -> Tensor:
+        return state.error * state.factor * -2.0
+
+
+class GeometryAware(Loss):
     r"""Geometry-aware deep transform: regress cosines of embeddings on targets (Huang et al. 2015).
 
     Each pair costs ``(h - t)^2`` with ``h = cos(f(x), f(z))``. Unlike pairs have the target -1. Alike ones
@@ -251,59 +212,15 @@ class GeometryAware(ComposedLoss):
         )
         return value
 
-    def compose(self, table: Table) -> Tensor:
-        """One walk over the far cells, and one or two over listed near cells."""
-        return self._compose(table, None)
-
-    def _compose(self, table: Table, inputs: tuple[Tensor, Tensor | None] | None) -> Tensor:
-        weight = self.classification_weight
-        dimension = table.rows.shape[1]
-        far_target = -1.0 if self.n_classes is None else -1.0 / (self.n_classes - 1)
-        cosine = _CosineResidual(dimension, 0.0)
-        far = _SquaredResidual(0.0, far_target)
-        far_value, far_terms = self._sums(table, far, cosine, _Part(table.resolved, "far"))
-        residual, near_table, keep = cosine, table, None
-        if inputs is not None:
-            row_inputs, column_inputs = inputs
-            columns = None
-            if column_inputs is not None:
-                columns = torch.cat([table.other, column_inputs.to(table.rows.dtype)], dim=1)
-            rows = torch.cat([table.rows, row_inputs.to(table.rows.dtype)], dim=1)
-            near_table = Table(rows, columns, table.resolved, table.weights)
-            residual = _CosineResidual(dimension, 1.0 - weight)
-            if self.neighbors is not None:
-                other = row_inputs if column_inputs is None else column_inputs
-                keep = _Nearest(self.neighbors, row_inputs, other, table.resolved.anchors)
-        near = _SquaredResidual(weight, 0.0)
-        part = _Part(table.resolved, "near" if keep is None else "nearest", keep)
-        near_value, near_terms = self._sums(near_table, near, residual, part)
-        counted = [near]
-        if keep is not None:
-            others = _SquaredResidual(1.0, 0.0, weight)
-            value, terms = self._sums(table, others, cosine, _Part(table.resolved, "others", keep))
-            near_value = near_value + value
-            near_terms += terms
-            counted += [others] if weight else []
-        self.warn_if_empty(near_terms + far_terms)
-        if self.reduction == "none" or self.reduction == "sum":
-            return near_value + far_value
-        counts = (near_terms, far_terms)
-        if self.reduction == "active":
-            counts = (sum(part.active(table.rows) for part in counted), far.active(table.rows))
-        if self.balanced:
-            return near_value / max(1.0, counts[0]) + far_value / max(1.0, counts[1])
-        return (near_value + far_value) / max(1.0, sum(counts))
-
-    def _sums(
-        self, table: Table, function: _SquaredResidual, distance: Distance, part: Resolved
-    ) -> tuple[Tensor, float]:
-        return table.value(function, distance, "none" if self.reduction == "none" else "sum", part)
+    def function(self) -> _Residuals:
+        """One walk."""
+        return _Residuals(self, None)
 
 
 class _WithInputs(GeometryAware):
     """A geometry-aware loss together with the inputs of one call."""
 
-    def __init__(self, loss: GeometryAware, inputs: tuple[Tensor, Tensor | None]) -> None:
+    def __init__(self, loss: GeometryAware, inputs: _Inputs) -> None:
         super().__init__(
             classification_weight=loss.classification_weight,
             n_classes=loss.n_classes,
@@ -316,9 +233,9 @@ class _WithInputs(GeometryAware):
         )
         self._inputs = inputs
 
-    def compose(self, table: Table) -> Tensor:
-        """As without inputs, with them."""
-        return self._compose(table, self._inputs)
+    def function(self) -> _Residuals:
+        """One walk, with the inputs."""
+        return _Residuals(self, self._inputs)
 
 
 def _prepared(
@@ -327,8 +244,8 @@ def _prepared(
     columns: Tensor | None,
     inputs: Tensor,
     column_inputs: Tensor | None,
-) -> tuple[Tensor, Tensor | None]:
-    """Inputs of all processes, flattened, centred and at unit length; those of columns where given."""
+) -> _Inputs:
+    """Inputs of all processes, flattened, centred and at unit length."""
     if (columns is None) != (column_inputs is None):
         raise InputError("columns and column_inputs must be given together")
     flat = [_flat("inputs", inputs, embeddings)]
@@ -346,7 +263,7 @@ def _prepared(
         mean = torch.cat(flat).mean(0)
         flat = [part - mean for part in flat]
     unit = [unit_rows(part) for part in flat]
-    return unit[0], unit[1] if len(unit) > 1 else None
+    return _Inputs(unit[0], unit[-1])
 
 
 def _flat(name: str, inputs: Tensor, embeddings: Tensor | None) -> Tensor:

@@ -11,7 +11,7 @@ from likewise.losses.composed import ComposedLoss, Table, near_cells
 from likewise.losses.directions import Transposed, TransposedProduct
 from likewise.losses.log_sum import FarLogSum, RowTerms, log_sum
 from likewise.relations import Block, Cells, Resolved
-from likewise.table import Near, Part, Rows, TableFunction, TableRequest, Tile, table_value
+from likewise.table import Near, Part, Rows, TableRequest, rows_and_near, table_value
 
 __all__ = ["GeneralizedLiftedStructure", "LiftedStructure"]
 
@@ -76,41 +76,6 @@ def _far_row(near: Near, far: Tensor) -> RowTerms:
     return RowTerms(Rows(joint=Part(value, has, has)), has.to(far.dtype), torch.zeros_like(near.distances))
 
 
-class _NearDistance(TableFunction[Near]):
-    """The distance of the one near cell of each row."""
-
-    def begin(self, near: Near) -> Near:
-        return near
-
-    def observe(self, tile: Tile, state: Near) -> None:
-        """Nothing is far."""
-
-    def finish(self, state: Near) -> Rows:
-        return Rows(joint=Part(state.distances[:, 0], state.count, state.count))
-
-    def slope(self, tile: Tile, state: Near) -> Tensor:  # noqa: ARG002
-        return torch.zeros_like(tile.distances)
-
-    def near_slope(self, state: Near) -> Tensor:
-        return torch.ones_like(state.distances)
-
-
-class _CellByCell(Resolved):
-    """A table in which each listed cell is a row of its own."""
-
-    far_is_listed = True
-    longest = 1
-
-    def __init__(self, own: Tensor, columns: Tensor, n_columns: int) -> None:
-        self.anchors, self._columns = own, columns
-        self.n_rows, self.n_columns = own.shape[0], n_columns
-
-    def block(self, start: int, stop: int) -> Block:
-        columns = self._columns[start:stop, None]
-        valid = torch.ones_like(columns, dtype=torch.bool)
-        return Block(self.n_columns, Cells(columns, valid), far=Cells(columns[:, :0], valid[:, :0]))
-
-
 class _Turned(Resolved):
     """The far cells of a table, with columns as rows; nothing is near."""
 
@@ -155,8 +120,8 @@ class LiftedStructure(ComposedLoss):
     ``neg_margin - pos_margin`` for our margin; in it a pair without any negative costs ``d^2 / 2``, here
     it doesn't count.
 
-    Each row's sum over its negatives is taken in a walk of its own, and again in the backward pass, so the
-    cost is about two losses of one visit; memory grows with the number of positive pairs, not of cells.
+    The far sums and the near distances come from one walk; the backward pass walks again, as only then the
+    slopes of the rows are known. Memory grows with the number of positive pairs, not of cells.
 
     Parameters
     ----------
@@ -189,16 +154,13 @@ class LiftedStructure(ComposedLoss):
     def compose(self, table: Table) -> Tensor:
         """Both ends' log-sums, the near distances, and what they make together."""
         resolved = table.resolved
-        row, own, column = near_cells(resolved)
+        row, _, column = near_cells(resolved)
         function = FarLogSum(1.0, _far_row)
-        plain = Table(table.rows, table.columns, resolved)
-        rows, _ = plain.value(function, self.distance, "none")
+        rows, near = rows_and_near(function, self.distance, resolved, table.rows, table.columns)
         both = rows[row]
         if resolved.anchors is None:
             ends = rows if table.columns is None else self._columns(function, table)
             both = torch.logaddexp(both, ends[column])
-        cells = _CellByCell(own, column, resolved.n_columns)
-        near, _ = plain.value(_NearDistance(), self.distance, "none", cells)
         counts = both.detach() > _NOTHING / 2
         terms = torch.where(counts, both + near + self.margin, 0.0).clamp(min=0.0).square() / 2
         self.warn_if_empty(int(counts.sum()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,6 +17,10 @@ from torch import Tensor
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 
 __all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
+
+
+_LOWEST = -3e38
+"""A finite maximum for a row that has nothing far, in float32 too."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +44,15 @@ class FarSum:
     """The running log-sum-exp of a block's far logits: ``maximum + log(total)``."""
 
     near: Near
-    maximum: Tensor  # (r,); minus infinity while nothing far was seen
+    maximum: Tensor  # (r,); of no meaning while nothing far was seen
     total: Tensor  # (r,) the sum of exp(logit - maximum)
     exponentials: Tensor | None = None  # of the last tile less the maximum, where it comes back
     terms: RowTerms | None = None
+    empty: bool = True  # no tile was seen yet
 
-    @property
+    @cached_property
     def log(self) -> Tensor:
-        """The log-sum-exp (r,); minus infinity where nothing is far."""
+        """The log-sum-exp (r,) when all tiles are observed; minus infinity where nothing is far."""
         return self.maximum + self.total.log()
 
 
@@ -69,20 +75,38 @@ class FarLogSum(TableFunction[FarSum]):
         self.apart = apart
         self._row = row
 
+    scaled = True
+
+    def fold(self, tile: Tile, state: FarSum) -> tuple[Tensor, Tensor | None]:
+        """The exponentials, and how the running maximum has moved."""
+        before = state.maximum
+        self.observe(tile, state)
+        assert state.exponentials is not None
+        return state.exponentials, (before - state.maximum).exp_()
+
+    def row_factor(self, state: FarSum) -> Tensor:
+        """Minus the rate times the derivative by the log-sum-exp, over the sum of the exponentials."""
+        assert state.terms is not None
+        # a total is at least one, or zero where nothing is far, and then so are all exponentials
+        return (state.terms.by_far / state.total.clamp(min=0.5)).mul_(-self.rate)
+
     def begin(self, near: Near) -> FarSum:
         """Nothing far was seen yet."""
-        return FarSum(near, torch.full_like(near.count, -torch.inf), torch.zeros_like(near.count))
+        return FarSum(near, near.count, torch.zeros_like(near.count))
 
     def observe(self, tile: Tile, state: FarSum) -> None:
         """Fold a tile into the log-sum-exp."""
         if not tile.distances.shape[1]:
             return
-        maximum = torch.maximum(state.maximum, tile.distances.amin(1) * -self.rate)
         # where nothing is far there is no finite maximum: any finite number does
-        shift = torch.where(maximum.isfinite(), maximum, 0.0)
-        exponentials = torch.add(-shift[:, None], tile.distances, alpha=-self.rate).exp_()
-        state.total = state.total * (state.maximum - shift).exp() + exponentials.sum(1)
-        state.maximum = maximum
+        maximum = (tile.distances.amin(1) * -self.rate).clamp_(min=_LOWEST)
+        if not state.empty:
+            maximum = torch.maximum(state.maximum, maximum)
+        exponentials = torch.add(-maximum[:, None], tile.distances, alpha=-self.rate).exp_()
+        total = exponentials.sum(1)
+        if not state.empty:
+            total += state.total * (state.maximum - maximum).exp()
+        state.maximum, state.total, state.empty = maximum, total, False
         state.exponentials = exponentials if tile.kept else None
 
     def finish(self, state: FarSum) -> Rows:
@@ -93,10 +117,9 @@ class FarLogSum(TableFunction[FarSum]):
     def slope(self, tile: Tile, state: FarSum) -> Tensor:
         """Minus the rate times each far column's share, times the derivative by the log-sum-exp."""
         assert state.terms is not None
-        share = torch.where(state.total > 0, state.terms.by_far, 0.0)
         if state.exponentials is not None:
-            factor = torch.where(share > 0, share * -self.rate / state.total, 0.0)
-            return state.exponentials.mul_(factor[:, None])
+            return state.exponentials.mul_(self.row_factor(state)[:, None])
+        share = torch.where(state.total > 0, state.terms.by_far, 0.0)
         shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
         return torch.add(shift[:, None], tile.distances, alpha=-self.rate).exp_().mul_(-self.rate)
 
@@ -132,8 +155,8 @@ def pair_softmax(near: Near, far: Tensor, logits: Tensor, by_distance: Tensor | 
     by_distance : (r, p) or float
         The derivative of z by the near distances.
     """
-    gap = (far[:, None] - logits).masked_fill_(~near.valid, -torch.inf)
+    gap = near.filled(far[:, None] - logits, -torch.inf)
     values, share = one_plus(gap), gap.sigmoid()
     active = (values != 0).sum(1)
-    by_near = (share * -by_distance).masked_fill_(~near.valid, 0.0)
+    by_near = near.filled(share * -by_distance, 0.0)
     return RowTerms(Rows(joint=Part(values.sum(1), near.count, active)), share.sum(1), by_near)

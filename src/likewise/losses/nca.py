@@ -74,5 +74,5 @@ class NCA(Loss):
         if self.logarithm:
             value, by_gap = one_plus(gap), share
         own = (logits - torch.where(has, total, 0.0)[:, None]).exp_()
-        by_near = (own * (by_gap / self.temperature)[:, None]).masked_fill_(~near.valid, 0.0)
+        by_near = near.filled(own * (by_gap / self.temperature)[:, None], 0.0)
         return RowTerms(Rows(joint=Part(value, has, has & (value != 0))), by_gap, by_near)

@@ -180,7 +180,7 @@ class _OneAgainstOne(TableFunction[_Gaps]):
     """``sum_p sum_n log(1 + exp(d_p - d_n))``, one positive at a time."""
 
     def begin(self, near: Near) -> _Gaps:
-        logits = (-near.distances).masked_fill_(~near.valid, torch.inf)
+        logits = near.filled(-near.distances, torch.inf)
         zero = torch.zeros_like(near.count)
         return _Gaps(near, logits, zero, zero.clone(), torch.zeros_like(logits))
 

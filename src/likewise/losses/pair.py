@@ -56,6 +56,7 @@ class Contrastive(TableLoss[_Sums]):
     """
 
     apart = True
+    scaled = True
 
     def __init__(
         self,
@@ -87,13 +88,16 @@ class Contrastive(TableLoss[_Sums]):
             state.value += torch.linalg.vector_norm(gap, dim=1).square_() / 2
         else:
             state.value += gap.sum(1)
-        if self.reduction == "active":
+        if not self.squared and tile.kept:
+            gap = gap.sign_()  # all that the slope needs
+            state.active += gap.sum(1)
+        elif self.reduction == "active":
             state.active += gap.sign().sum(1)
         state.gap = gap if tile.kept else None
 
     def _excess(self, near: Near) -> Tensor:
         """How far alike pairs lie beyond the near margin; zero where not valid."""
-        return (near.distances - self.near_margin).clamp(min=0.0).masked_fill_(~near.valid, 0.0)
+        return near.filled((near.distances - self.near_margin).clamp_(min=0.0), 0.0)
 
     def finish(self, state: _Sums) -> Rows:
         """The sums of alike and unlike terms."""
@@ -107,7 +111,7 @@ class Contrastive(TableLoss[_Sums]):
     def slope(self, tile: Tile, state: _Sums) -> Tensor:
         """``-max(0, m - d)``, or -1 inside the margin."""
         gap = self._gap(tile) if state.gap is None else state.gap
-        return gap.neg_() if self.squared else gap.sign_().neg_()
+        return gap.neg_() if self.squared or state.gap is not None else gap.sign_().neg_()
 
     def near_slope(self, state: _Sums) -> Tensor:
         """``max(0, d - near_margin)``, or 1 beyond it."""

@@ -35,7 +35,7 @@ class _RankHinge(TableFunction[_Hinges]):
         self._margin = margin
 
     def begin(self, near: Near) -> _Hinges:
-        hinges = (near.distances + self._margin).clamp_(min=0.0).masked_fill_(~near.valid, 0.0)
+        hinges = near.filled((near.distances + self._margin).clamp_(min=0.0), 0.0)
         zero = torch.zeros_like(near.count)
         return _Hinges(hinges, near.count + near.far_count, zero, zero.clone())
 

@@ -72,10 +72,10 @@ class TripletMargin(TableLoss[_Thresholds]):
 
     def begin(self, near: Near) -> _Thresholds:
         """The thresholds."""
-        known = (near.distances + self.margin).masked_fill_(~near.valid, 0.0)
+        known = near.filled(near.distances + self.margin, 0.0)
         middle = known.sum(1) / near.count.clamp(min=1)
-        reach = (known - middle[:, None]).masked_fill_(~near.valid, 0.0).abs().sum()
-        threshold = known.masked_fill(~near.valid, -torch.inf)
+        reach = near.filled(known - middle[:, None], 0.0).abs().sum()
+        threshold = near.filled(known, -torch.inf)
         zero = torch.zeros_like(near.count)
         return _Thresholds(near, threshold, middle, float(reach) + 1.0, torch.zeros_like(threshold), zero)
 
@@ -107,7 +107,7 @@ class TripletMargin(TableLoss[_Thresholds]):
 
     def finish(self, state: _Thresholds) -> Rows:
         """The sum of the hinges of each anchor."""
-        offset = (state.threshold - state.middle[:, None]).masked_fill_(~state.near.valid, 0.0)
+        offset = state.near.filled(state.threshold - state.middle[:, None], 0.0)
         value = state.value + (offset * state.below).sum(1)
         return Rows(joint=Part(value, state.near.count * state.near.far_count, state.below.sum(1)))
 

@@ -49,7 +49,7 @@ class _CrossEntropy(TableFunction[_Sum]):
 
     def finish(self, state: _Sum) -> Rows:
         near = state.near
-        value = self._near_terms(near.distances).masked_fill_(~near.valid, 0.0).sum(1)
+        value = near.filled(self._near_terms(near.distances), 0.0).sum(1)
         active = torch.zeros_like(near.count)
         if self._count_active:
             terms = _CrossEntropy._near_terms(self, near.distances)
@@ -65,7 +65,7 @@ class _CrossEntropy(TableFunction[_Sum]):
 
     def near_slope(self, state: _Sum) -> Tensor:
         near = state.near
-        return (near.distances - self.bias).sigmoid_().masked_fill_(~near.valid, 0.0)
+        return near.filled((near.distances - self.bias).sigmoid_(), 0.0)
 
 
 class _BiasSlope(_CrossEntropy):

@@ -77,32 +77,37 @@ class Nearest:
 
 def nearest_far(view: View) -> Nearest:
     """The nearest far cell of each row."""
-    found = Nearest.none(view.near)
+    found = Nearest.none(view.rough_near)
     for first, tile in view.tiles():
         found.fold(first, tile)
     return found
 
 
-def nearest_beyond(view: View, thresholds: Tensor) -> Nearest:
-    """For each threshold (r, k), a distance by subtraction: the nearest far cell strictly beyond it.
+def nearest_beyond(view: View, numbers: Tensor) -> Nearest:
+    """For each of some near cells, by number in the row's list (r, k): the nearest far cell beyond it.
 
-    A tile's distances come from a product, which may put a cell at the very threshold just beyond it. So
-    what is found is taken again by subtraction, and what fails is searched beyond.
+    A tile's distances come from a product, which may put a cell just beyond a threshold that it only
+    reaches, or the other way round. So the search begins a little before the threshold, and what is found
+    that near to it is compared again by subtraction.
     """
-    limits = thresholds.clone()
+    if not view.rough_near.shape[1]:
+        return Nearest(view.rough_near.new_full(numbers.shape, torch.inf), torch.zeros_like(numbers))
+    thresholds = view.rough_near.gather(1, numbers)
+    band = 2 * view.rounding(thresholds)
+    limits = torch.where(thresholds.isfinite(), thresholds - band, thresholds)
     while True:
         found = _beyond(view, limits)
-        if not bool(found.found.any()):
-            return found
-        exact = view.far_distances(found.place)
-        failed = found.found & (exact <= thresholds)
+        rows, some = (found.found & (found.distance <= thresholds + band)).nonzero(as_tuple=True)
+        far = view.exact_far(rows, found.place[rows, some])
+        failed = far <= view.exact_near(rows, numbers[rows, some])
         if not bool(failed.any()):
             return found
-        limits = torch.where(failed, found.distance, limits)
+        rows, some = rows[failed], some[failed]
+        limits[rows, some] = found.distance[rows, some]
 
 
 def _beyond(view: View, limits: Tensor) -> Nearest:
-    found = [Nearest.none(view.near) for _ in range(limits.shape[1])]
+    found = [Nearest.none(view.rough_near) for _ in range(limits.shape[1])]
     for first, tile in view.tiles():
         scratch, within = torch.empty_like(tile), torch.empty_like(tile)
         for number, nearest in enumerate(found):
@@ -119,19 +124,26 @@ def _beyond(view: View, limits: Tensor) -> Nearest:
 
 def farthest_far(view: View) -> Nearest:
     """The farthest far cell of each row, its distance negated."""
-    found = Nearest.none(view.near)
+    found = Nearest.none(view.rough_near)
     for first, tile in view.tiles():
         found.fold(first, torch.where(tile.isinf(), torch.inf, -tile))
     return found
 
 
-def extreme_near(view: View, *, farthest: bool) -> tuple[Tensor, Tensor]:
-    """The distance and the list number of each row's farthest or nearest near cell: (r,), (r,)."""
-    if not view.near.shape[1]:
-        nothing = Nearest.none(view.near)
-        return nothing.distance, nothing.place
+def extreme_near(view: View, *, farthest: bool) -> Tensor:
+    """The list number of each row's farthest or nearest near cell: (r,); of equal ones the first."""
+    near = view.rough_near
+    if not near.shape[1]:
+        return torch.zeros(near.shape[0], dtype=torch.int64, device=near.device)
     if farthest:
-        distance, number = view.near.masked_fill(~view.block.near.valid, -torch.inf).max(1)
-    else:
-        distance, number = view.near.min(1)
-    return distance, number
+        near = -near.masked_fill(~view.block.near.valid, -torch.inf)
+    least, number = near.min(1)
+    doubtful = (near <= (least + 2 * view.rounding(least.abs()))[:, None]) & near.isfinite()
+    doubtful &= (doubtful.sum(1) > 1)[:, None]
+    rows, numbers = doubtful.nonzero(as_tuple=True)
+    if rows.numel():  # too near to each other for a product to tell
+        exact = view.exact_near(rows, numbers)
+        near = torch.full_like(near, torch.inf)
+        near[rows, numbers] = -exact if farthest else exact
+        number = torch.where(doubtful.any(1), near.argmin(1), number)
+    return number

@@ -97,7 +97,7 @@ class RowChoices:
 
     def add(self, view: View, near: Tensor | None, nearest: Nearest | None) -> None:
         """Take a block's choice: near cells by list number (r,), far cells by place."""
-        rows = torch.arange(view.stop - view.start, device=view.near.device)
+        rows = torch.arange(view.stop - view.start, device=view.anchors.device)
         kept = view.block.near.valid.any(1)
         kept = kept & (view.block.far_count() > 0 if nearest is None else nearest.found)
         self.kept.append(kept)

@@ -59,15 +59,15 @@ class MultiSimilarityPairs(Miner):
         for view in views(distance, embeddings, columns, resolved):
             valid = view.block.near.valid
             if valid.shape[1]:
-                farthest = view.near.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
+                farthest = view.rough_near.masked_fill(~valid, -torch.inf).amax(1, keepdim=True)
             else:
-                farthest = view.near.new_full((valid.shape[0], 1), -torch.inf)
-            nearest, kept = view.near.new_full((valid.shape[0], 1), torch.inf), []
+                farthest = view.rough_near.new_full((valid.shape[0], 1), -torch.inf)
+            nearest, kept = view.rough_near.new_full((valid.shape[0], 1), torch.inf), []
             for _, tile in view.tiles():
                 nearest = torch.minimum(nearest, tile.amin(1, keepdim=True))
                 kept.append(_packed(tile < farthest + self.epsilon))
             some = nearest < farthest + self.epsilon
-            near_bits.append(_packed(valid & (view.near > nearest - self.epsilon) & some))
+            near_bits.append(_packed(valid & (view.rough_near > nearest - self.epsilon) & some))
             far_bits.append(torch.cat(kept, 1) if kept else _packed(valid[:, :0]))
         return _Masked(resolved, near_bits, far_bits)
 

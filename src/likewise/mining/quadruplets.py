@@ -53,12 +53,12 @@ class HardQuadruplets(Miner):
         chosen = _Ends()
         others = None if columns is None else _Columns(resolved, embeddings)
         for view in views(distance, embeddings, columns, resolved):
-            nearest = Nearest.none(view.near)
+            nearest = Nearest.none(view.rough_near)
             for first, tile in view.tiles():
                 nearest.fold(first, tile)
                 if others is not None and resolved.anchors is None:
                     others.fold(view, first, tile)
-            chosen.add(view, *extreme_near(view, farthest=True), nearest)
+            chosen.add(view, extreme_near(view, farthest=True), nearest)
         return chosen.comparisons(resolved, others, self.per_anchor, embeddings.device)
 
 
@@ -96,9 +96,9 @@ class _Ends:
     def __init__(self) -> None:
         self._found: list[tuple[Tensor, ...]] = []
 
-    def add(self, view: View, farthest: Tensor, number: Tensor, nearest: Nearest) -> None:
+    def add(self, view: View, number: Tensor, nearest: Nearest) -> None:
         """Take a block."""
-        rows = torch.arange(view.stop - view.start, device=view.near.device)
+        rows = torch.arange(view.stop - view.start, device=number.device)
         near, far = view.block.near, view.block.far
         has = near.valid.any(1)
         column = near.columns[rows, number] if near.columns.shape[1] else torch.zeros_like(rows)
@@ -106,7 +106,8 @@ class _Ends:
             negative, own = torch.zeros_like(rows), None
         else:
             negative, own = view.far_columns(rows, nearest.place)
-        distance = torch.where(has, farthest, -torch.inf)
+        distance = torch.full_like(nearest.distance, -torch.inf)
+        distance[has] = view.exact_near(rows[has], number[has])
         self._found.append(
             (distance, has, view.anchors, column, nearest.found, negative, own_anchors(view, rows, own))
         )

@@ -64,7 +64,7 @@ class BatchHard(Miner):
         """One near and one far cell a row. See :meth:`Miner.forward`."""
         rows = RowChoices()
         for view in views(distance, embeddings, columns, resolved):
-            rows.add(view, extreme_near(view, farthest=True)[1], nearest_far(view))
+            rows.add(view, extreme_near(view, farthest=True), nearest_far(view))
         return rows.narrowed(resolved)
 
 
@@ -130,13 +130,13 @@ class EasyPositive(Miner):
         """One near cell a row, and one or all far cells. See :meth:`Miner.forward`."""
         rows = RowChoices()
         for view in views(distance, embeddings, columns, resolved):
-            easiest, number = extreme_near(view, farthest=False)
+            number = extreme_near(view, farthest=False)
             if self.negatives == "all":
                 nearest = None
             elif self.negatives == "hardest":
                 nearest = nearest_far(view)
             else:
-                beyond = nearest_beyond(view, easiest[:, None])
+                beyond = nearest_beyond(view, number[:, None])
                 nearest = Nearest(beyond.distance[:, 0], beyond.place[:, 0])
             rows.add(view, number, nearest)
         return rows.narrowed(resolved)
@@ -184,7 +184,8 @@ class SemiHard(Miner):
         """A triplet for each near cell. See :meth:`Miner.forward`."""
         chosen = []
         for view in views(distance, embeddings, columns, resolved):
-            found = nearest_beyond(view, view.near)
+            numbers = torch.arange(view.rough_near.shape[1], device=embeddings.device)
+            found = nearest_beyond(view, numbers.expand_as(view.rough_near))
             places, kept = found.place, found.found
             if self.otherwise == "farthest":
                 farthest = farthest_far(view)

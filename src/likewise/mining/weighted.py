@@ -147,7 +147,7 @@ class _RowSum:
 
 
 def _nothing_yet(view: View) -> _RowSum:
-    zero = torch.zeros_like(view.near[:, 0])
+    zero = view.rough_near.new_zeros(view.stop - view.start)
     return _RowSum(zero - torch.inf, zero.double())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.relations.base import Block, Cells, Relation, Resolved, Sides
+from likewise.relations.base import Block, Cells, Listing, Relation, Resolved, Sides
 from likewise.relations.joined import join
 from likewise.relations.labels import Chunklets, Labels
 from likewise.relations.lists import Mask, Matches, Pairs, Quadruplets, Scores, Triplets
@@ -18,6 +18,7 @@ __all__ = [
     "Cells",
     "Chunklets",
     "Labels",
+    "Listing",
     "Mask",
     "Matches",
     "Pairs",

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from likewise.errors import InputError
 
-__all__ = ["Block", "Cells", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
+__all__ = ["Block", "Cells", "Listing", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The valid cells of some rows in one list, row by row.
+
+    row, column : (k,) int64. slots : (k,) places in the padded lists, or None where all are valid.
+    flat : (k,) places in a tile of these rows and all columns, where known.
+    """
+
+    row: Tensor
+    column: Tensor
+    slots: Tensor | None
+    flat: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -19,11 +34,27 @@ class Cells:
 
     columns : (r, p) int64, valid : (r, p) bool; where not valid the column means nothing.
     anchors : (r, p) int64 embeddings to measure from, or None: the row's own.
+    known : the same cells as one list, where whoever made them has it.
     """
 
     columns: Tensor
     valid: Tensor
     anchors: Tensor | None = None
+    known: Listing | None = None
+
+    @cached_property
+    def counts(self) -> Tensor:
+        """How many valid cells each row has: (r,) int64."""
+        return self.valid.sum(1)
+
+    @cached_property
+    def listing(self) -> Listing:
+        """The valid cells as one list."""
+        if self.known is not None:
+            return self.known
+        slots = self.valid.reshape(-1).nonzero().view(-1)
+        row = torch.div(slots, max(1, self.columns.shape[1]), rounding_mode="floor")
+        return Listing(row, self.columns.reshape(-1)[slots], slots)
 
     def rows(self, start: int, stop: int) -> Cells:
         """The cells of rows start to stop of the block."""
@@ -81,10 +112,10 @@ class Block:
     def far_count(self) -> Tensor:
         """How many far cells each row has: (r,) int64."""
         if self.far is not None:
-            return self.far.valid.sum(1)
+            return self.far.counts
         if self.mask is None:
             cells = self.near if self.hidden is None else self.hidden
-            return self.n_columns - cells.valid.sum(1)
+            return self.n_columns - cells.counts
         hidden = self.mask
         if self.hidden is not None:
             hidden = hidden.clone()
@@ -163,10 +194,17 @@ def check_count(what: str, found: int, expected: int) -> None:
 
 def cells_from_mask(mask: Tensor) -> Cells:
     """The true cells of a mask (r, m) as padded lists, columns ascending."""
+    flat = mask.reshape(-1).nonzero().view(-1)
+    row = torch.div(flat, max(1, mask.shape[1]), rounding_mode="floor")
+    column = flat - row * mask.shape[1]
     counts = mask.sum(1)
     longest = int(counts.max()) if mask.shape[0] else 0
-    slots = torch.arange(longest, device=mask.device)
-    valid = slots < counts[:, None]
-    columns = torch.zeros(mask.shape[0], longest, dtype=torch.int64, device=mask.device)
-    columns[valid] = mask.nonzero()[:, 1]
-    return Cells(columns, valid)
+    shape = (mask.shape[0], longest)
+    if flat.shape[0] == mask.shape[0] * longest:
+        every = torch.ones(shape, dtype=torch.bool, device=mask.device)
+        return Cells(column.view(shape), every, known=Listing(row, column, None, flat))
+    valid = torch.arange(longest, device=mask.device) < counts[:, None]
+    slots = valid.view(-1).nonzero().view(-1)
+    columns = torch.zeros(shape, dtype=torch.int64, device=mask.device)
+    columns.view(-1).index_copy_(0, slots, column)
+    return Cells(columns, valid, known=Listing(row, column, slots, flat))

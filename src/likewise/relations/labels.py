@@ -15,6 +15,10 @@ from likewise.relations.base import Block, Cells, Relation, Resolved, Sides, cel
 __all__ = ["Chunklets", "Labels", "exact_labels"]
 
 
+_SMALL = 1 << 14
+"""Up to this many cells all labels are compared with all: with more, sorting them is faster."""
+
+
 def exact_labels(labels: Any, what: str = "labels") -> Tensor | np.ndarray[Any, np.dtype[Any]]:
     """Labels as an int64 tensor or an array of strings; anything that could lose a digit is refused.
 
@@ -84,6 +88,27 @@ class _ByClass(Resolved):
             columns = torch.cat([columns, twins.columns], dim=1)
             hidden = Cells(columns, torch.cat([valid, other], dim=1))
         return Block(self.n_columns, near, hidden=hidden)
+
+
+class _SmallByClass(Resolved):
+    """The same as :class:`_ByClass` for a table so small that every cell is compared: fewer operations."""
+
+    def __init__(self, row_codes: Tensor, column_codes: Tensor, sides: Sides) -> None:
+        self.n_rows, self.n_columns = sides.n_rows, sides.n_columns
+        self.longest = sides.n_columns
+        self._hidden = row_codes[:, None] == column_codes
+        if sides.row_ids is not None and sides.column_ids is not None:
+            same = sides.row_ids[:, None] == sides.column_ids
+            self._near = self._hidden & ~same
+            self._hidden |= same
+        else:
+            self._near = self._hidden
+            if sides.columns_are_rows:
+                self._near = self._hidden.clone().fill_diagonal_(False)
+
+    def block(self, start: int, stop: int) -> Block:
+        near = cells_from_mask(self._near[start:stop])
+        return Block(self.n_columns, near, mask=self._hidden[start:stop])
 
 
 def _masked(near: Tensor, far: Tensor) -> Block:
@@ -234,6 +259,8 @@ class Labels(Relation):
             return _ByMembership(mine, theirs, sides)
         row_known, column_known = self._known(), other._known()
         if row_known is None and column_known is None:
+            if sides.n_rows * sides.n_columns <= _SMALL:
+                return _SmallByClass(mine, theirs, sides)
             return _ByClass(mine, theirs, sides)
         return _PartlyKnown(mine, theirs, row_known, column_known, sides)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
-from likewise.table.value import TableRequest, table_value
+from likewise.table.value import TableRequest, rows_and_near, table_value
 
 __all__ = [
     "Near",
@@ -13,5 +13,6 @@ __all__ = [
     "TableRequest",
     "Tile",
     "WholeRows",
+    "rows_and_near",
     "table_value",
 ]

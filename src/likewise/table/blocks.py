@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from likewise.relations import Block, Cells, Resolved
-from likewise.table.kernels import Kernel
+from likewise.table.kernels import InTile, Kernel
 
 __all__ = [
     "FEWEST_ROWS",
@@ -20,9 +21,10 @@ __all__ = [
     "ROWS",
     "TILE",
     "WHOLE_ROWS",
-    "Listing",
     "Plan",
     "Visit",
+    "hide",
+    "near_cells",
     "plan_for",
     "visits",
 ]
@@ -64,29 +66,8 @@ def plan_for(resolved: Resolved, width: int, *, needs_whole: bool) -> Plan:
         rows = max(FEWEST_ROWS // width, cells // columns, 1)
         return Plan(max(group, min(rows, resolved.n_rows)), rows, columns, whole=True)
     rows = ROWS if width == 1 else int(cells**0.5)
-    return Plan(max(group, min(rows, resolved.n_rows)), rows, max(1, cells // rows), whole=False)
-
-
-@dataclass(frozen=True)
-class Listing:
-    """The valid cells of a group in one list: padded position, row in the group, column; each row's end."""
-
-    slots: Tensor
-    row: Tensor
-    column: Tensor
-    ends: list[int]
-
-    def of(self, start: int, stop: int) -> slice:
-        """The part of the list that rows start to stop of the group own."""
-        return slice(self.ends[start - 1] if start else 0, self.ends[stop - 1] if stop else 0)
-
-
-def _list(cells: Cells) -> Listing:
-    padded = max(1, cells.columns.shape[1])
-    slots = cells.valid.reshape(-1).nonzero().view(-1)
-    row = torch.div(slots, padded, rounding_mode="floor")
-    ends = cells.valid.sum(1).cumsum(0).tolist()
-    return Listing(slots, row, cells.columns.reshape(-1)[slots], ends)
+    wide = max(8, cells // rows // 8 * 8)  # of eight columns a miner's flags fill a byte
+    return Plan(max(group, min(rows, resolved.n_rows)), rows, wide, whole=False)
 
 
 @dataclass
@@ -97,16 +78,39 @@ class Visit:
     stop: int
     block: Block
     near: Cells
-    listing: Listing | None
-    hidden: Listing | None
-    offset: int  # the block's first row within the group
+    listing: _Part | None
+    hidden: _Part | None
     count: Tensor
     far_count: Tensor
 
-    def flat(self, listing: Listing, columns: int) -> tuple[slice, Tensor]:
-        """The block's part of a list, and its positions in a tile of whole rows."""
-        part = listing.of(self.offset, self.offset + self.stop - self.start)
-        return part, (listing.row[part] - self.offset) * columns + listing.column[part]
+
+@dataclass(frozen=True)
+class _Part:
+    """The part of a group's list that one block owns: rows of the block, columns, padded places, places
+    in a tile of whole rows.
+    """
+
+    row: Tensor
+    column: Tensor
+    slots: Tensor | None
+    flat: Tensor
+
+
+def _parts(cells: Cells, steps: list[int], n_columns: int) -> list[_Part]:
+    """The list of a group, cut for blocks that begin at these rows of it; the last one is the end."""
+    listing = cells.listing
+    if len(steps) == 2:
+        flat = listing.row * n_columns + listing.column if listing.flat is None else listing.flat
+        return [_Part(listing.row, listing.column, listing.slots, flat)]
+    ends = [0, *cells.counts.cumsum(0).tolist()]
+    padded = cells.columns.shape[1]
+    parts = []
+    for start, stop in pairwise(steps):
+        part = slice(ends[start], ends[stop])
+        row, column = listing.row[part] - start, listing.column[part]
+        slots = None if listing.slots is None else listing.slots[part] - start * padded
+        parts.append(_Part(row, column, slots, row * n_columns + column))
+    return parts
 
 
 def visits(
@@ -116,13 +120,18 @@ def visits(
     for first in range(share[0], share[1], plan.group):
         last = min(first + plan.group, share[1])
         group = resolved.block(first, last)
-        count, far_count = group.near.valid.sum(1).to(like.dtype), group.far_count().to(like.dtype)
-        listing = _list(group.near) if plan.whole else None
-        hidden = _list(group.hidden) if plan.whole and group.hidden is not None else None
-        for start in range(first, last, plan.rows):
-            stop = min(start + plan.rows, last)
-            part = slice(start - first, stop - first)
-            block = group if stop - start == last - first else group.rows(part.start, part.stop)
+        count, far_count = group.near.counts.to(like.dtype), group.far_count().to(like.dtype)
+        steps = [*range(0, last - first, plan.rows), last - first]
+        nothing: list[_Part | None] = [None] * (len(steps) - 1)
+        listings, hidden = nothing, nothing
+        if plan.whole:
+            listings = [*_parts(group.near, steps, resolved.n_columns)]
+            if group.hidden is not None:
+                hidden = [*_parts(group.hidden, steps, resolved.n_columns)]
+        for number, (begin, end) in enumerate(pairwise(steps)):
+            alone = len(steps) == 2
+            block = group if alone else group.rows(begin, end)
+            start, stop = first + begin, first + end
             kernel.begin_block(
                 start, stop, None if resolved.anchors is None else resolved.anchors[start:stop]
             )
@@ -131,9 +140,36 @@ def visits(
                 stop,
                 block,
                 block.near,
-                listing,
-                hidden,
-                part.start,
-                count[part],
-                far_count[part],
+                listings[number],
+                hidden[number],
+                count if alone else count[begin:end],
+                far_count if alone else far_count[begin:end],
             )
+
+
+def near_cells(kernel: Kernel, visit: Visit, tile: Tensor) -> tuple[InTile, Tensor]:
+    """The near cells of a block, read off its tile of whole rows and not hidden yet; and padded (r, p)."""
+    cells = visit.listing
+    assert cells is not None
+    if kernel.anchors is not None:
+        anchors = kernel.anchors[cells.row]
+    else:
+        anchors = cells.row + visit.start if visit.start else cells.row
+    near = kernel.near_in_tile(tile, cells.flat, anchors, cells.column)
+    shape = visit.near.columns.shape
+    if cells.slots is None:
+        return near, near.distances.view(shape)
+    padded = tile.new_full(shape, torch.inf)
+    padded.view(-1).index_copy_(0, cells.slots, near.distances)
+    return near, padded
+
+
+def hide(tile: Tensor, visit: Visit) -> None:
+    """Fill the cells of whole rows that aren't far with infinity."""
+    block = visit.block
+    if visit.hidden is None:
+        block.hide(tile, 0, block.n_columns, torch.inf)
+        return
+    tile.view(-1).index_fill_(0, visit.hidden.flat, torch.inf)
+    if block.mask is not None:
+        tile.masked_fill_(block.mask, torch.inf)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Distance
+from likewise.errors import UnsupportedError
 from likewise.relations import Cells
 
 __all__ = ["DirectKernel", "InTile", "Kernel", "chunks", "embeddings_of"]
@@ -70,12 +71,25 @@ class Kernel(ABC):
         """
 
     @abstractmethod
+    def rounding(self, distances: Tensor) -> Tensor:
+        """How far these distances of a tile may be from the same by subtraction."""
+
+    rows_only: bool = False  # whether only rows get a gradient, each one's from the block that holds it
+
+    def rescale(self, factor: Tensor) -> None:  # noqa: ARG002
+        """Multiply the gradients of the block's rows by factor (r,), where ``rows_only``."""
+        raise UnsupportedError("gradients of single rows can't be scaled where columns have one")
+
+    @abstractmethod
     def listed(self, cells: Cells) -> Tensor:
         """Distances (r, p) of listed cells by subtraction; infinity where not valid."""
 
     @abstractmethod
-    def spread_listed(self, slopes: Tensor, cells: Cells) -> None:
-        """Add to the gradients what slopes (r, p) of listed cells give; they are zero where not valid."""
+    def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
+        """Add to the gradients what slopes (r, p) of listed cells give, whose distances :meth:`listed` gave.
+
+        Slopes are zero where not valid.
+        """
 
     @abstractmethod
     def gradients(self) -> list[Tensor | None]:
@@ -163,14 +177,18 @@ class DirectKernel(Kernel):
             total += part
         return found[1]
 
+    def rounding(self, distances: Tensor) -> Tensor:
+        return distances.abs() * (8 * torch.finfo(distances.dtype).eps)
+
     def listed(self, cells: Cells) -> Tensor:
         rows = embeddings_of(cells, self.anchors, self._start)
         with torch.no_grad():
             out = self._distance(self._u[rows], self._v[cells.columns])
         return out.masked_fill(~cells.valid, torch.inf)
 
-    def spread_listed(self, slopes: Tensor, cells: Cells) -> None:
+    def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
         assert self._grad_v is not None
+        del distances  # autograd takes them again
         keep = (slopes != 0) & cells.valid
         rows = embeddings_of(cells, self.anchors, self._start)[keep]
         columns, slope = cells.columns[keep], slopes[keep]

@@ -41,19 +41,25 @@ class _Side:
         self.scale: Tensor | None = None
         self.mean: Tensor | None = None
         self._copy: Tensor | None = None
+        self.unit = unit  # whether every row has length one, or none
         if not unit:
             self.squares = self.norms.square()
             return
         self.squares = torch.ones_like(self.norms)
         self.scale = self.norms.reciprocal()[:, None]
         if self.norms.numel() and float(self.norms.amin()) == 0.0:
+            self.unit = False
             # a zero row has no direction: it stays zero, and its scale makes its gradient zero too
             self.scale.masked_fill_(self.norms[:, None] == 0, 0.0)
             self.squares.masked_fill_(self.norms == 0, 0.0)
 
+    def largest(self) -> float:
+        """The largest squared norm."""
+        return 1.0 if self.unit else float(self.squares.amax())
+
     def centre(self, mean: Tensor) -> None:
         """Take a mean off what enters products."""
-        self.mean = mean
+        self.mean, self.unit = mean, False
         if not self.given.shape[0]:
             return
         step = _step(self.given.shape[1])
@@ -87,13 +93,16 @@ class _Side:
 
     def single(self, numbers: Tensor) -> Tensor:
         """Some features as they enter subtractions: not centred, so that no digit is lost."""
-        part = self.given[numbers]
-        return part if self.scale is None else part * self.scale[numbers]
+        if self.mean is None and self._copy is not None:
+            return self._copy.index_select(0, numbers)
+        part = self.given.index_select(0, numbers)
+        return part if self.scale is None else part.mul_(self.scale.index_select(0, numbers))
 
     def back(self, gradient: Tensor, sums: Tensor | None) -> Tensor:
         """The gradient of what was given from that of the products, in place.
 
-        sums : (n,) what each row's slopes add up to, for the squared forms.
+        sums : (n,) what each row's slopes add up to, for the squared forms; not needed at unit length,
+            where what they add is taken off again.
         """
         if sums is None and self.scale is None:
             return gradient
@@ -104,8 +113,12 @@ class _Side:
                 part.addcmul_(self.slice(first, first + step), sums[first : first + step, None])
             if self.scale is not None:
                 scale = self.scale[first : first + step]
-                unit = self.given[first : first + step] * scale
-                part.sub_(unit.mul_((part * unit).sum(1, keepdim=True))).mul_(scale)
+                unit = (
+                    self.given[first : first + step] * scale
+                    if self.mean is not None
+                    else self.slice(first, first + step)
+                )
+                part.addcmul_(unit, (part * unit).sum(1, keepdim=True), value=-1.0).mul_(scale)
         return gradient
 
 
@@ -152,29 +165,31 @@ class ProductKernel(Kernel):
         self._half = 0.5 if form is Form.HALF_SQUARED else 1.0
         self._centre()
         self._bound = 0.0
-        if self._squared and self._v.squares.numel() and self._u.squares.numel():
-            largest = (
-                self._v.squares.amax() if self._shared else self._v.squares.amax() + self._u.squares.amax()
-            )
-            self._bound = float(largest) * (2 if self._shared else 1) * SMALL * self._half
+        if self._squared and self._v.given.shape[0] and self._u.given.shape[0]:
+            self._bound = (self._v.largest() + self._u.largest()) * SMALL * self._half
+        # of unit rows the product alone tells the distance
+        self._plain = self._squared and self._u.unit and self._v.unit
         self._grad_u = torch.zeros_like(rows) if want_gradient else None
         self._grad_v = self._grad_u
         if columns is not None and want_gradient:
             self._grad_v = torch.zeros_like(columns) if want_columns else None
-        wants_sums = want_gradient and self._squared
-        self._u_sum = torch.zeros_like(self._u.norms) if wants_sums else None
-        self._v_sum = self._u_sum
-        if wants_sums and not self._shared:
-            self._v_sum = None if self._grad_v is None else torch.zeros_like(self._v.norms)
+        self._u_sum = self._sums(self._u, self._grad_u)
+        self._v_sum = self._u_sum if self._shared else self._sums(self._v, self._grad_v)
         self._small: Tensor | None = None
         self._buffer: Tensor | None = None
+
+    def _sums(self, side: _Side, gradient: Tensor | None) -> Tensor | None:
+        """Where the slopes of each row add up, if its gradient needs them."""
+        if gradient is None or not self._squared or (side.scale is not None and side.mean is None):
+            return None
+        return torch.zeros_like(side.norms)
 
     def _centre(self) -> None:
         """Take the columns' mean off both sides where it is a large part of the norms."""
         v = self._v
         if self._squared and v.given.shape[0] > 1:
             mean = v.given.mean(0) if v.scale is None else v.given.T.mv(v.scale[:, 0]) / v.given.shape[0]
-            if float(mean.dot(mean)) * 4 > float(v.squares.mean()):
+            if float(mean.dot(mean)) * 4 > (1.0 if v.unit else float(v.squares.mean())):
                 v.centre(mean)
                 if not self._shared:
                     self._u.centre(mean)
@@ -185,7 +200,7 @@ class ProductKernel(Kernel):
     def begin_block(self, start: int, stop: int, anchors: Tensor | None) -> None:
         self._start, self._stop, self.anchors = start, stop, anchors
         self._rows = self._u.slice(start, stop) if anchors is None else self._u.products(anchors)
-        if self._squared:
+        if self._squared and not self._plain:
             squares = self._u.squares[start:stop] if anchors is None else self._u.squares[anchors]
             self._row_squares = squares[:, None] * self._half
 
@@ -197,6 +212,9 @@ class ProductKernel(Kernel):
         self._columns = self._v.slice(first, last)
         if not self._squared:
             return torch.mm(self._rows, self._columns.T, out=self._buffer).neg_()
+        if self._plain:
+            one = self._buffer.new_full((1,), 2 * self._half)
+            return torch.addmm(one, self._rows, self._columns.T, alpha=-2.0 * self._half, out=self._buffer)
         squares = self._v.squares[first:last]
         if self._half != 1.0:
             squares = squares * self._half
@@ -227,8 +245,11 @@ class ProductKernel(Kernel):
     def mend(self, tile: Tensor) -> None:
         self._small = None
         if self._squared and tile.numel() and float(tile.amin()) <= self._bound:
-            bound = self._row_squares + self._v.squares[self._first : self._last] * self._half
-            small = (tile <= bound.mul_(SMALL)).view(-1).nonzero().view(-1)
+            bound: Tensor | float = self._bound
+            if not self._plain:
+                bound = self._row_squares + self._v.squares[self._first : self._last] * self._half
+                bound.mul_(SMALL)
+            small = (tile <= bound).view(-1).nonzero().view(-1)
             if small.numel():
                 self._small = small
                 tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
@@ -265,6 +286,12 @@ class ProductKernel(Kernel):
                 near_slopes = near_slopes.index_fill(0, near.small, 0.0)
             flat.index_copy_(0, near.flat, near_slopes)
         factor = 2.0 if self._form is Form.SQUARED else 1.0
+        if self._shared and self.anchors is None and slopes.shape[0] == slopes.shape[1] == len(self._grad_u):
+            slopes = slopes + slopes.T  # the whole table: rows and columns are one, and so are their products
+            self._grad_u.addmm_(slopes, self._columns, alpha=-factor)
+            if self._u_sum is not None:
+                self._u_sum.add_(slopes.sum(1), alpha=factor)
+            return
         if self._grad_v is not None:
             self._grad_v[self._first : self._last].addmm_(slopes.T, self._rows, alpha=-factor)
         if self.anchors is None:
@@ -293,6 +320,23 @@ class ProductKernel(Kernel):
             if self._grad_v is not None:
                 self._grad_v.index_add_(0, some_columns, pull_v.mul_(part))
 
+    @property
+    def rows_only(self) -> bool:  # type: ignore[override]
+        return self._grad_u is not None and self._grad_v is None and self.anchors is None
+
+    def rescale(self, factor: Tensor) -> None:
+        assert self._grad_u is not None
+        self._grad_u[self._start : self._stop].mul_(factor[:, None])
+        if self._u_sum is not None:
+            self._u_sum[self._start : self._stop].mul_(factor)
+
+    def rounding(self, distances: Tensor) -> Tensor:
+        eps = torch.finfo(distances.dtype).eps * (4 + self._u.given.shape[1] ** 0.5)
+        error = eps * (self._u.largest() + self._v.largest()) * self._half
+        if self._form is Form.EUCLIDEAN:  # d - sqrt(d^2 - e), about e / (2 d), and sqrt(e) at most
+            return error / (2 * distances.clamp(min=max(error**0.5, 1e-30)))
+        return torch.full_like(distances, error)
+
     def listed(self, cells: Cells) -> Tensor:
         rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
         columns = cells.columns.reshape(-1)
@@ -303,15 +347,11 @@ class ProductKernel(Kernel):
         out = torch.cat(parts) if parts else self._v.norms[:0]
         return out.view(cells.columns.shape).masked_fill_(~cells.valid, torch.inf)
 
-    def spread_listed(self, slopes: Tensor, cells: Cells) -> None:
-        keep = (slopes != 0) & cells.valid
-        rows = embeddings_of(cells, self.anchors, self._start)[keep]
-        columns, slope = cells.columns[keep], slopes[keep]
-        for row, column, part in chunks(self._v.given.shape[1], rows, columns, slope):
-            distance = part
-            if self._form is Form.EUCLIDEAN:
-                distance = self._form.pairs(self._u.single(row), self._v.single(column))
-            self._add_pairs(row, column, part, distance)
+    def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
+        keep = ((slopes != 0) & cells.valid).view(-1).nonzero().view(-1)
+        rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)[keep]
+        columns = cells.columns.reshape(-1)[keep]
+        self._add_pairs(rows, columns, slopes.reshape(-1)[keep], distances.reshape(-1)[keep])
 
     def gradients(self) -> list[Tensor | None]:
         assert self._grad_u is not None

@@ -15,11 +15,14 @@ A loss that averages alike and unlike pairs apart gives two parts, each with div
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+from likewise.relations import Cells
 
 __all__ = ["Near", "Part", "Rows", "TableFunction", "Tile", "WholeRows"]
 
@@ -30,14 +33,24 @@ _State = TypeVar("_State")
 class Near:
     """The near cells of a block, and how many there are of each kind.
 
-    distances : (r, p), infinite where not valid. valid : (r, p) bool.
+    distances : (r, p), infinite where not valid; read, never written to. valid : (r, p) bool.
     count, far_count : (r,) how many near and far cells each row has, in the distances' dtype.
+    full : whether all are known to be valid.
+    cells, rows : the cells themselves, and the embeddings (r, p) that their distances are measured from,
+        for a loss that knows something of single items or pairs.
     """
 
     distances: Tensor
     valid: Tensor
     count: Tensor
     far_count: Tensor
+    full: bool = False
+    cells: Cells | None = None
+    rows: Callable[[], Tensor] | None = None
+
+    def filled(self, values: Tensor, fill: float) -> Tensor:
+        """Values (r, p) with ``fill``, in place, where not valid."""
+        return values if self.full else values.masked_fill_(~self.valid, fill)
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,22 @@ class TableFunction(ABC, Generic[_State]):
     apart: bool = False
     """Whether ``finish`` gives two parts, near and far, whose terms are the near and the far cells: of
     those the walk knows the number beforehand."""
+
+    scaled: bool = False
+    """Whether a tile's slopes are known as it is observed but for a factor a row: see :meth:`fold`."""
+
+    def fold(self, tile: Tile, state: _State) -> tuple[Tensor, Tensor | None]:
+        """Observe a tile and give its slopes (r, c) but for a factor a row, where ``scaled``.
+
+        Then one visit is enough wherever rows alone get a gradient. With the slopes comes what those of the
+        tiles before have to be multiplied with by now (r,), or None.
+        """
+        self.observe(tile, state)
+        return self.slope(tile, state), None
+
+    def row_factor(self, state: _State) -> Tensor | None:  # noqa: ARG002
+        """What all slopes that :meth:`fold` gave have to be multiplied with in the end (r,), or None."""
+        return None
 
     @abstractmethod
     def begin(self, near: Near) -> _State:

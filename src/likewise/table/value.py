@@ -19,19 +19,23 @@ from likewise.relations import Resolved
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
-from likewise.table.walk import Reduction, Walked, walk
+from likewise.table.walk import NearCells, Reduction, Walked, walk
 
-__all__ = ["Outcome", "TableRequest", "table_value"]
+__all__ = ["Outcome", "TableRequest", "rows_and_near", "table_value"]
 
 
 @dataclass(frozen=True)
 class TableRequest:
-    """What to walk: the loss's mathematics, the distance, who is near and far, and the reduction."""
+    """What to walk: the loss's mathematics, the distance, who is near and far, and the reduction.
+
+    near : whether the near distances are wanted beside the rows' values.
+    """
 
     loss: TableFunction[Any] | WholeRows
     distance: Distance
     resolved: Resolved
     reduction: str
+    near: bool = False
 
 
 @dataclass
@@ -53,13 +57,36 @@ def table_value(
     outcome : Outcome
     """
     outcome = Outcome()
+    (value,) = _walked(request, outcome, rows, columns, weights)
+    return value, outcome
+
+
+def rows_and_near(
+    loss: TableFunction[Any],
+    distance: Distance,
+    resolved: Resolved,
+    rows: Tensor,
+    columns: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Each row's value (n_rows,) and all near distances, row by row (k,), from one walk.
+
+    For a loss that makes more of them in plain PyTorch; both are differentiable, by one more walk.
+    """
+    request = TableRequest(loss, distance, resolved, "none", near=True)
+    values, near = _walked(request, Outcome(), rows, columns, None)
+    return values, near
+
+
+def _walked(
+    request: TableRequest, outcome: Outcome, rows: Tensor, columns: Tensor | None, weights: Tensor | None
+) -> tuple[Tensor, ...]:
     parameters: list[Tensor] = []
     if isinstance(request.distance, ProductDistance):
         rows, columns = features_of(request.distance, rows, columns)
     else:
         parameters = list(request.distance.parameters())
-    value: Tensor = _Table.apply(request, outcome, rows, columns, weights, *parameters)  # type: ignore[no-untyped-call]
-    return value, outcome
+    made = _Table.apply(request, outcome, rows, columns, weights, *parameters)  # type: ignore[no-untyped-call]
+    return made if isinstance(made, tuple) else (made,)
 
 
 def _run(
@@ -71,6 +98,7 @@ def _run(
     reduction: str,
     want_gradient: bool,
     want_columns: bool = True,
+    near: NearCells | None = None,
 ) -> Walked:
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
@@ -94,6 +122,7 @@ def _run(
         weights=weights,
         want_gradient=want_gradient,
         like=rows,
+        near=near,
     )
 
 
@@ -109,21 +138,23 @@ class _Table(torch.autograd.Function):
         columns: Tensor | None,
         weights: Tensor | None,
         *parameters: Tensor,
-    ) -> Tensor:
+    ) -> Tensor | tuple[Tensor, Tensor]:
         scalar = request.reduction != "none"
         needs = ctx.needs_input_grad
         want_gradient = scalar and (needs[2] or needs[3] or any(needs[5:]))
         reduction = request.reduction if scalar else "sum"
         plain_weights = None if weights is None else weights.detach()
+        near = NearCells() if request.near else None
         found = _run(
-            request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3]
+            request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3], near
         )
         outcome.terms = found.terms
         ctx.request, ctx.found = request, found
         ctx.save_for_backward(rows, columns, weights, *parameters)
         if scalar:
             return rows.new_tensor(found.value)
-        return found.rows() if plain_weights is None else found.rows() * plain_weights
+        values = found.rows() if plain_weights is None else found.rows() * plain_weights
+        return values if near is None else (values, near.joined(rows))
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
@@ -149,7 +180,8 @@ class _Table(torch.autograd.Function):
                 scale = slope * found.scale
             else:
                 plain = slope if weights is None else slope * weights.detach()
-                found = _run(request, rows, columns, plain, parameters, "sum", True, needs[3])
+                near = NearCells(upstream[1]) if request.near else None
+                found = _run(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
                 scale = 1.0
             gradients = [None if g is None else g.mul_(scale) for g in found.gradients]
             found.gradients = []

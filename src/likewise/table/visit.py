@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from likewise.distances import Distance, ProductDistance
 from likewise.relations import Block, Cells, Resolved
+from likewise.table.blocks import hide, near_cells, plan_for, visits
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 
 __all__ = ["View", "views"]
-
-_TILE = 1 << 17
-"""Numbers in a tile: 0.5 MB in float32, so that a tile and what is made of it stay in cache."""
-
-_WHOLE_ROWS = 8192
-"""Up to this many columns a tile holds whole rows."""
-
-_ROWS = 256
-"""Rows in a tile of some of the columns."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +23,31 @@ class View:
     """Some rows of a table.
 
     start, stop : the rows. anchors : (r,) their embeddings.
-    near : (r, p) the distances of the block's near cells, infinite where not valid.
     columns : columns in a tile.
+    whole : the one tile that holds all columns, with the near distances (r, p) read off it, if one does.
     """
 
     start: int
     stop: int
     block: Block
     anchors: Tensor
-    near: Tensor
     columns: int
     _kernel: Kernel
+    _whole: tuple[Tensor, Tensor] | None
+
+    @cached_property
+    def near(self) -> Tensor:
+        """The distances (r, p) of the block's near cells by subtraction, infinite where not valid."""
+        return self._kernel.listed(self.block.near)
+
+    @property
+    def rough_near(self) -> Tensor:
+        """The same as tiles hold them: up to :meth:`rounding` from :attr:`near`, and cheaper."""
+        return self.near if self._whole is None else self._whole[1]
+
+    def rounding(self, distances: Tensor) -> Tensor:
+        """How far these distances of a tile may be from the same by subtraction."""
+        return self._kernel.rounding(distances)
 
     def tiles(self) -> Iterator[tuple[int, Tensor]]:
         """The far distances, tile by tile, infinite where not far: first place and (r, c).
@@ -51,6 +58,9 @@ class View:
         if self.block.far is not None:
             if self.block.far.columns.shape[1]:
                 yield 0, self._kernel.listed(self.block.far)
+            return
+        if self._whole is not None:
+            yield 0, self._whole[0]
             return
         for first in range(0, self.block.n_columns, self.columns):
             last = min(first + self.columns, self.block.n_columns)
@@ -72,11 +82,20 @@ class View:
         own = None if far.anchors is None else far.anchors.expand_as(far.columns)[rows, places]
         return far.columns[rows, places], own
 
-    def far_distances(self, places: Tensor) -> Tensor:
-        """Distances (r, k) of far cells given by place, by subtraction and not by a product."""
-        rows = torch.arange(places.shape[0], device=places.device)[:, None].expand_as(places)
-        columns, own = self.far_columns(rows, places)
-        return self._kernel.listed(Cells(columns, torch.ones_like(columns, dtype=torch.bool), own))
+    def exact_far(self, rows: Tensor, places: Tensor) -> Tensor:
+        """Distances (s,) by subtraction of far cells, given by row of the block and place."""
+        return self._exact(rows, *self.far_columns(rows, places))
+
+    def exact_near(self, rows: Tensor, numbers: Tensor) -> Tensor:
+        """Distances (s,) by subtraction of near cells, given by row of the block and number in its list."""
+        near = self.block.near
+        own = None if near.anchors is None else near.anchors.expand_as(near.columns)[rows, numbers]
+        return self._exact(rows, near.columns[rows, numbers], own)
+
+    def _exact(self, rows: Tensor, columns: Tensor, own: Tensor | None) -> Tensor:
+        anchors = self.anchors[rows] if own is None else own
+        every = torch.ones_like(columns, dtype=torch.bool)[:, None]
+        return self._kernel.listed(Cells(columns[:, None], every, anchors[:, None]))[:, 0]
 
 
 def _kernel(distance: Distance, rows: Tensor, columns: Tensor | None) -> Kernel:
@@ -89,23 +108,24 @@ def _kernel(distance: Distance, rows: Tensor, columns: Tensor | None) -> Kernel:
 def views(distance: Distance, rows: Tensor, columns: Tensor | None, resolved: Resolved) -> Iterator[View]:
     """Look at the table of rows (n, d) against columns (m, d), or against the rows themselves.
 
-    Nothing of the size of the table is held, and no gradient is recorded.
+    Nothing of the size of the table is held, and no gradient is recorded. A view is good until the next.
     """
     with torch.no_grad():
         kernel = _kernel(distance, rows.detach(), None if columns is None else columns.detach())
-    cells = max(64, _TILE // kernel.width)
-    width = max(1, resolved.longest if resolved.far_is_listed else resolved.n_columns)
-    whole = resolved.far_is_listed or width * kernel.width <= _WHOLE_ROWS
-    count = max(1, cells // width) if whole else _ROWS
-    count = max(1, min(count, 2 * cells // max(1, resolved.longest), max(1, resolved.n_rows)))
-    width = width if whole else max(8, cells // count // 8 * 8)
-    for start in range(0, resolved.n_rows, count):
-        stop = min(start + count, resolved.n_rows)
+    plan = plan_for(resolved, kernel.width, needs_whole=False)
+    every = torch.arange(resolved.n_rows, device=rows.device)
+    steps = visits(resolved, kernel, plan, rows, (0, resolved.n_rows))
+    while True:
         with torch.no_grad():
-            anchors = None if resolved.anchors is None else resolved.anchors[start:stop]
-            kernel.begin_block(start, stop, anchors)
-            block = resolved.block(start, stop)
-            if anchors is None:
-                anchors = torch.arange(start, stop, device=rows.device)
-            near = kernel.listed(block.near)
-        yield View(start, stop, block, anchors, near, width, kernel)
+            visit = next(steps, None)
+            if visit is None:
+                return
+            whole = None
+            if plan.whole:
+                tile = kernel.tile(0, resolved.n_columns)
+                near = near_cells(kernel, visit, tile)[1]
+                hide(tile, visit)
+                kernel.mend(tile)
+                whole = tile, near
+        anchors = every[visit.start : visit.stop] if kernel.anchors is None else kernel.anchors
+        yield View(visit.start, visit.stop, visit.block, anchors, plan.columns, kernel, whole)
