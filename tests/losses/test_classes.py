@@ -265,9 +265,11 @@ def test_hostile_input_is_refused(reference: ClassReference) -> None:
         ((x[0], labels), {}, "shape"),
         ((torch.randn(4, 2), labels), {}, r"\(n, 3\); found \(4, 2\)"),
         ((x.long(), labels), {}, "floating"),
-        ((x, labels), {"columns": x, "column_relation": labels}, "leave out columns and column_relation"),
         ((x, labels), {"weights": torch.ones(9)}, "weights"),
     ]
+    if not isinstance(loss, losses.Instance):  # its columns are the other modality
+        columns = {"columns": x, "column_relation": labels}
+        refused.append(((x, labels), columns, "leave out columns and column_relation"))
     for arguments, options, message in refused:
         with pytest.raises(InputError, match=message):
             loss(*arguments, **options)
@@ -328,3 +330,15 @@ def test_no_array_of_rows_by_classes(name: str) -> None:
     assert x.grad is not None
     assert x.grad.any()
     assert largest.numbers <= 300 * 9000 // 5
+
+
+def test_instance_classifies_both_modalities() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, z = torch.randn(5, 3, generator=generator), torch.randn(5, 3, generator=generator)
+    items = torch.tensor([3, 0, 1, 1, 2])
+    loss = losses.Instance(4, 3, temperature=0.3)
+    torch.testing.assert_close(loss(x, items, columns=z), loss(x, items) + loss(z, items))
+    few = loss(x, items, columns=z[:2], column_relation=items[3:])
+    torch.testing.assert_close(few, loss(x, items) + loss(z[:2], items[3:]))
+    with pytest.raises(InputError, match="expected 5, found 2"):
+        loss(x, items, columns=z[:2])

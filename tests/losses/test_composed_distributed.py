@@ -14,6 +14,7 @@ import torch.multiprocessing
 
 from likewise.distances import PositionDependent
 from likewise.losses import (
+    BarlowTwins,
     BinaryPair,
     Contrastive,
     CoSENT,
@@ -24,9 +25,10 @@ from likewise.losses import (
     PairwiseRank,
     ScoreRegression,
     SupCon,
+    VICReg,
     Weighted,
 )
-from likewise.relations import Labels, Scores
+from likewise.relations import Labels, Matches, Scores
 
 SIZES = (5, 8)  # uneven
 
@@ -54,6 +56,8 @@ def cases(rank: int | None) -> Iterator[tuple[str, Any, list[torch.Tensor], Any,
         return whole if rank is None else whole.split(SIZES)[rank]
 
     labels = Labels(own(LABELS))
+    for build in (VICReg, BarlowTwins):
+        yield build.__name__, build(), [own(data(3))], Matches(), [{"columns": own(data(3, 7))}]
     for reduction in ("mean", "active"):
         for build in (ScoreRegression, CoSENT):
             yield (

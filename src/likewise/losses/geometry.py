@@ -37,8 +37,8 @@ class _Inputs:
 
     def cosines(self, near: Near) -> Tensor:
         """The input cosines (r, p) of near cells, minus infinity where not valid."""
-        assert near.cells is not None and near.rows is not None
-        rows, columns = near.rows(), near.cells.columns
+        assert near.cells is not None
+        rows, columns = near.measured_from(), near.cells.columns
         # a slot of all rows at a time, so that no (r, p, e) array is held
         found = [
             (self.rows[rows[:, slot]] * self.columns[columns[:, slot]]).sum(1)

@@ -13,7 +13,7 @@ from likewise.losses.log_sum import FarLogSum, RowTerms, log_sum
 from likewise.relations import Block, Cells, Resolved
 from likewise.table import Near, Part, Rows, TableRequest, rows_and_near, table_value
 
-__all__ = ["GeneralizedLiftedStructure", "LiftedStructure"]
+__all__ = ["GeneralizedLiftedStructure", "LiftedStructure", "far_alone"]
 
 _NOTHING = -1e30
 """Stands for the logarithm of an empty sum, where infinity would make NaN of a gradient."""
@@ -69,7 +69,7 @@ class GeneralizedLiftedStructure(Loss):
         return RowTerms(Rows(joint=Part(value, has, active)), active, (logits - shift[:, None]).exp_())
 
 
-def _far_row(near: Near, far: Tensor) -> RowTerms:
+def far_alone(near: Near, far: Tensor) -> RowTerms:
     """The far log-sum-exp itself."""
     has = near.far_count > 0
     value = torch.where(has, far, _NOTHING)
@@ -155,7 +155,7 @@ class LiftedStructure(ComposedLoss):
         """Both ends' log-sums, the near distances, and what they make together."""
         resolved = table.resolved
         row, _, column = near_cells(resolved)
-        function = FarLogSum(1.0, _far_row)
+        function = FarLogSum(1.0, far_alone)
         rows, near = rows_and_near(function, self.distance, resolved, table.rows, table.columns)
         both = rows[row]
         if resolved.anchors is None:

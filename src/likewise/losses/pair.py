@@ -11,11 +11,11 @@ from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
 
-__all__ = ["Contrastive"]
+__all__ = ["Contrastive", "PairSums"]
 
 
 @dataclass
-class _Sums:
+class PairSums:
     """The near cells, and the sum and the count of active far terms so far."""
 
     near: Near
@@ -24,7 +24,7 @@ class _Sums:
     gap: Tensor | None = None  # of the last tile, where it comes back
 
 
-class Contrastive(TableLoss[_Sums]):
+class Contrastive(TableLoss[PairSums]):
     r"""Contrastive loss with a margin (Hadsell, Chopra, LeCun 2006).
 
     Each alike pair costs ``d^2 / 2``, each unlike one ``max(0, m - d)^2 / 2``. Alike and unlike pairs are
@@ -73,15 +73,15 @@ class Contrastive(TableLoss[_Sums]):
         self.near_margin = positive("near_margin", near_margin, zero=True)
         self.squared = squared
 
-    def begin(self, near: Near) -> _Sums:
+    def begin(self, near: Near) -> PairSums:
         """No far terms yet."""
-        return _Sums(near, torch.zeros_like(near.count), torch.zeros_like(near.count))
+        return PairSums(near, torch.zeros_like(near.count), torch.zeros_like(near.count))
 
     def _gap(self, tile: Tile) -> Tensor:
         """How far unlike pairs lie inside the margin."""
         return (self.margin - tile.distances).clamp_(min=0.0)
 
-    def observe(self, tile: Tile, state: _Sums) -> None:
+    def observe(self, tile: Tile, state: PairSums) -> None:
         """Add the far terms of a tile."""
         gap = self._gap(tile)
         if self.squared:
@@ -99,7 +99,7 @@ class Contrastive(TableLoss[_Sums]):
         """How far alike pairs lie beyond the near margin; zero where not valid."""
         return near.filled((near.distances - self.near_margin).clamp_(min=0.0), 0.0)
 
-    def finish(self, state: _Sums) -> Rows:
+    def finish(self, state: PairSums) -> Rows:
         """The sums of alike and unlike terms."""
         excess = self._excess(state.near)
         value = excess.square().sum(1) / 2 if self.squared else excess.sum(1)
@@ -108,12 +108,12 @@ class Contrastive(TableLoss[_Sums]):
             far=Part(state.value, state.near.far_count, state.active),
         )
 
-    def slope(self, tile: Tile, state: _Sums) -> Tensor:
+    def slope(self, tile: Tile, state: PairSums) -> Tensor:
         """``-max(0, m - d)``, or -1 inside the margin."""
         gap = self._gap(tile) if state.gap is None else state.gap
         return gap.neg_() if self.squared or state.gap is not None else gap.sign_().neg_()
 
-    def near_slope(self, state: _Sums) -> Tensor:
+    def near_slope(self, state: PairSums) -> Tensor:
         """``max(0, d - near_margin)``, or 1 beyond it."""
         excess = self._excess(state.near)
         return excess if self.squared else excess.sign_()

@@ -17,10 +17,10 @@ from likewise.relations import Relation, Resolved, Sides
 from likewise.relations.base import check_count
 from likewise.table import Near, Part, Rows, TableRequest, table_value
 
-__all__ = ["ProxyAnchor", "ProxyNCA"]
+__all__ = ["ProxyAnchor", "ProxyNCA", "UnitSquared"]
 
 
-class _UnitSquared(ProductDistance):
+class UnitSquared(ProductDistance):
     """``|x/|x| - y/|y||^2``: twice the cosine distance."""
 
     axioms = Cosine.axioms
@@ -75,7 +75,7 @@ class ProxyNCA(ClassLoss):
         miner: Miner | None = None,
     ) -> None:
         super().__init__(
-            n_classes, dimension, distance=distance or _UnitSquared(), reduction=reduction, miner=miner
+            n_classes, dimension, distance=distance or UnitSquared(), reduction=reduction, miner=miner
         )
         self.include_positive = bool(include_positive)
         self.scale = positive("scale", scale)

@@ -18,14 +18,14 @@ from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
 
-__all__ = ["PNP", "SmoothAP"]
+__all__ = ["PNP", "Ranking", "Ranks", "SmoothAP"]
 
 _KEPT = 8
 """Up to this many positives a row, a tile of derivatives is kept for each rather than taken again."""
 
 
 @dataclass
-class _Ranks:
+class Ranks:
     """For each positive of each row: how many negatives come before it, softly."""
 
     near: Near
@@ -38,7 +38,7 @@ class _Ranks:
     by_near: Tensor | None = None  # (r, p)
 
 
-class _Ranking(TableLoss[_Ranks]):
+class Ranking(TableLoss[Ranks]):
     """The walk of a loss that reads, of each positive, how many negatives come before it."""
 
     def __init__(
@@ -54,7 +54,7 @@ class _Ranking(TableLoss[_Ranks]):
         self.temperature = positive("temperature", temperature)
         self.count_self = bool(count_self)
 
-    def begin(self, near: Near) -> _Ranks:
+    def begin(self, near: Near) -> Ranks:
         """No negative was seen yet."""
         threshold, valid = near.distances.masked_fill(~near.valid, -torch.inf), near.valid
         if self.count_self:
@@ -62,14 +62,14 @@ class _Ranking(TableLoss[_Ranks]):
             threshold = torch.cat([threshold, torch.zeros_like(near.count)[:, None]], dim=1)
             valid = torch.cat([valid, own], dim=1)
         zero = torch.zeros_like(threshold)
-        return _Ranks(near, threshold, valid, zero, zero.clone())
+        return Ranks(near, threshold, valid, zero, zero.clone())
 
-    def _before(self, scaled: Tensor, state: _Ranks, number: int, out: Tensor) -> Tensor:
+    def _before(self, scaled: Tensor, state: Ranks, number: int, out: Tensor) -> Tensor:
         """``sigmoid((d_p - d) / t)`` of a tile ``-d / t``, for one positive of each row."""
         rate = 1.0 / self.temperature
         return torch.add(state.threshold[:, number, None] * rate, scaled, out=out).sigmoid_()
 
-    def observe(self, tile: Tile, state: _Ranks) -> None:
+    def observe(self, tile: Tile, state: Ranks) -> None:
         """Count a tile, one positive at a time."""
         count = state.threshold.shape[1]
         scaled = tile.distances * (-1.0 / self.temperature)
@@ -84,7 +84,7 @@ class _Ranking(TableLoss[_Ranks]):
             if state.kept is not None:
                 state.kept.append(steep)
 
-    def finish(self, state: _Ranks) -> Rows:
+    def finish(self, state: Ranks) -> Rows:
         """The value of each row that has a positive and a negative."""
         has = (state.near.count > 0) & (state.near.far_count > 0)
         valid = state.valid & has[:, None]
@@ -101,7 +101,7 @@ class _Ranking(TableLoss[_Ranks]):
         return Rows(joint=Part(value, has, value != 0))
 
     @abstractmethod
-    def row(self, state: _Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def row(self, state: Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Say what the counts are worth.
 
         share : (r, q) one over the number of positives, zero where not valid.
@@ -110,7 +110,32 @@ class _Ranking(TableLoss[_Ranks]):
         positives' distances too, by those (r, q).
         """
 
-    def slope(self, tile: Tile, state: _Ranks) -> Tensor:
+    def _pairs(self, state: Ranks, number: int) -> Tensor:
+        """``sigmoid((d_i - d_j) / t)`` of one positive i against each j: (r, q), zero where not valid."""
+        known = state.threshold.masked_fill(~state.valid, torch.inf)
+        own = known[:, number, None].masked_fill(~state.valid[:, number, None], -torch.inf)
+        before = (own - known).mul_(1.0 / self.temperature).sigmoid_()
+        before[:, number] = 0.0
+        return before
+
+    def positives_before(self, state: Ranks) -> Tensor:
+        """How many other positives come before each, softly: (r, q)."""
+        count = torch.zeros_like(state.before)
+        for number in range(state.threshold.shape[1]):
+            count[:, number] += self._pairs(state, number).sum(1)
+        return count
+
+    def by_positives(self, state: Ranks, by_count: Tensor) -> Tensor:
+        """The derivatives by the positives' distances (r, q), from those by :meth:`positives_before`."""
+        found = torch.zeros_like(by_count)
+        for number in range(state.threshold.shape[1]):
+            before = self._pairs(state, number)
+            pull = before.addcmul_(before, before, value=-1.0).mul_(by_count[:, number, None])
+            found[:, number] += pull.sum(1)
+            found -= pull
+        return found.div_(self.temperature)
+
+    def slope(self, tile: Tile, state: Ranks) -> Tensor:
         """Minus each sigmoid's derivative, weighted and summed over the positives."""
         assert state.by_before is not None
         slopes = torch.zeros_like(tile.distances)
@@ -127,13 +152,13 @@ class _Ranking(TableLoss[_Ranks]):
             slopes.addcmul_(steep, factor[:, number, None])
         return slopes
 
-    def near_slope(self, state: _Ranks) -> Tensor:
+    def near_slope(self, state: Ranks) -> Tensor:
         """What moving a positive farther costs."""
         assert state.by_near is not None
         return state.by_near
 
 
-class PNP(_Ranking):
+class PNP(Ranking):
     r"""Penalising negatives before positives (Li et al. 2022): what average precision lacks, and no more.
 
     With ``R_p = sum_n sigmoid((d_p - d_n) / t)`` negatives before positive p, an anchor costs the mean over
@@ -219,13 +244,13 @@ class PNP(_Ranking):
         scaled = before * self.bound
         return (scaled - scaled.log1p()) / self.bound**2, before / (1.0 + scaled)
 
-    def row(self, state: _Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def row(self, state: Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The mean penalty of each anchor's positives."""
         penalty, slope = self._penalty(state.before)
         return (penalty * share).sum(1), slope * share, None
 
 
-class SmoothAP(_Ranking):
+class SmoothAP(Ranking):
     r"""Smooth-AP (Brown et al. 2020): one minus average precision, its steps softened to sigmoids.
 
     With ``P_i = 1 + sum_{j in P, j != i} sigmoid((d_i - d_j) / t)``, the soft rank of positive i among the
@@ -275,27 +300,10 @@ class SmoothAP(_Ranking):
             miner=miner,
         )
 
-    def _pairs(self, state: _Ranks, number: int) -> Tensor:
-        """``sigmoid((d_i - d_j) / t)`` of one positive i against each j: (r, q), zero where not valid."""
-        known = state.threshold.masked_fill(~state.valid, torch.inf)
-        own = known[:, number, None].masked_fill(~state.valid[:, number, None], -torch.inf)
-        before = (own - known).mul_(1.0 / self.temperature).sigmoid_()
-        before[:, number] = 0.0
-        return before
-
-    def row(self, state: _Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def row(self, state: Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """One minus the soft average precision; ranks among the positives one positive at a time."""
-        count = state.threshold.shape[1]
-        rank = torch.ones_like(state.before)
-        for number in range(count):
-            rank[:, number] += self._pairs(state, number).sum(1)
+        rank = 1.0 + self.positives_before(state)
         whole = rank + state.before
         value = (share * state.before / whole).sum(1)
         by_rank = -share * state.before / whole.square()
-        by_threshold = torch.zeros_like(rank)
-        for number in range(count):
-            before = self._pairs(state, number)
-            pull = before.addcmul_(before, before, value=-1.0).mul_(by_rank[:, number, None])
-            by_threshold[:, number] += pull.sum(1)
-            by_threshold -= pull
-        return value, share * rank / whole.square(), by_threshold.div_(self.temperature)
+        return value, share * rank / whole.square(), self.by_positives(state, by_rank)

@@ -245,11 +245,12 @@ class ProductKernel(Kernel):
     def mend(self, tile: Tensor) -> None:
         self._small = None
         if self._squared and tile.numel() and float(tile.amin()) <= self._bound:
-            bound: Tensor | float = self._bound
-            if not self._plain:
+            if self._plain:
+                within = tile <= self._bound
+            else:
                 bound = self._row_squares + self._v.squares[self._first : self._last] * self._half
-                bound.mul_(SMALL)
-            small = (tile <= bound).view(-1).nonzero().view(-1)
+                within = tile <= bound.mul_(SMALL)
+            small = within.view(-1).nonzero().view(-1)
             if small.numel():
                 self._small = small
                 tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
@@ -334,7 +335,7 @@ class ProductKernel(Kernel):
         eps = torch.finfo(distances.dtype).eps * (4 + self._u.given.shape[1] ** 0.5)
         error = eps * (self._u.largest() + self._v.largest()) * self._half
         if self._form is Form.EUCLIDEAN:  # d - sqrt(d^2 - e), about e / (2 d), and sqrt(e) at most
-            return error / (2 * distances.clamp(min=max(error**0.5, 1e-30)))
+            return (2 * distances.clamp(min=max(error**0.5, 1e-30))).reciprocal_().mul_(error)
         return torch.full_like(distances, error)
 
     def listed(self, cells: Cells) -> Tensor:

@@ -15,7 +15,6 @@ A loss that averages alike and unlike pairs apart gives two parts, each with div
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -36,8 +35,9 @@ class Near:
     distances : (r, p), infinite where not valid; read, never written to. valid : (r, p) bool.
     count, far_count : (r,) how many near and far cells each row has, in the distances' dtype.
     full : whether all are known to be valid.
-    cells, rows : the cells themselves, and the embeddings (r, p) that their distances are measured from,
-        for a loss that knows something of single items or pairs.
+    cells, start, anchors : the cells themselves, the number of the first row of the table, and the
+        embeddings (r,) that the rows are, or None where row i is embedding i: for a loss that knows something
+        of single items or pairs.
     """
 
     distances: Tensor
@@ -46,7 +46,20 @@ class Near:
     far_count: Tensor
     full: bool = False
     cells: Cells | None = None
-    rows: Callable[[], Tensor] | None = None
+    start: int = 0
+    anchors: Tensor | None = None
+
+    def embeddings(self) -> Tensor:
+        """Each row's embedding (r,)."""
+        if self.anchors is not None:
+            return self.anchors
+        return torch.arange(self.start, self.start + self.count.shape[0], device=self.count.device)
+
+    def measured_from(self) -> Tensor:
+        """The embedding (r, p) that each near distance is measured from."""
+        assert self.cells is not None
+        own = self.embeddings()[:, None] if self.cells.anchors is None else self.cells.anchors
+        return own.expand_as(self.cells.columns)
 
     def filled(self, values: Tensor, fill: float) -> Tensor:
         """Values (r, p) with ``fill``, in place, where not valid."""

@@ -7,7 +7,7 @@ rows' weights are known; so does a second backward through the same graph.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -40,9 +40,10 @@ class TableRequest:
 
 @dataclass
 class Outcome:
-    """What a walk tells besides its value: how many terms there were."""
+    """What a walk tells besides its value: how many terms there were, and what sums were divided by."""
 
     terms: float = 0.0
+    divisors: dict[str, float] = field(default_factory=dict)
 
 
 def table_value(
@@ -148,7 +149,7 @@ class _Table(torch.autograd.Function):
         found = _run(
             request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3], near
         )
-        outcome.terms = found.terms
+        outcome.terms, outcome.divisors = found.terms, found.divisors
         ctx.request, ctx.found = request, found
         ctx.save_for_backward(rows, columns, weights, *parameters)
         if scalar:

@@ -18,7 +18,7 @@ from likewise.errors import InputError
 from likewise.relations import Block, Resolved
 from likewise.table.blocks import Plan, Visit, hide, near_cells, plan_for, visits
 from likewise.table.distributed import Group, active_group
-from likewise.table.kernels import Kernel, embeddings_of
+from likewise.table.kernels import Kernel
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 
 __all__ = ["NearCells", "Reduction", "Walked", "walk"]
@@ -305,15 +305,15 @@ def _reduced(
 
 def _near(kernel: Kernel, visit: Visit, distances: Tensor, *, full: bool = False) -> Near:
     """What a loss is told of the near cells of a block."""
-    cells, anchors = visit.near, kernel.anchors
     return Near(
         distances,
-        cells.valid,
+        visit.near.valid,
         visit.count,
         visit.far_count,
         full,
-        cells,
-        lambda: embeddings_of(cells, anchors, visit.start),
+        visit.near,
+        visit.start,
+        kernel.anchors,
     )
 
 

@@ -117,6 +117,29 @@ def proxy_nca(
     return rows
 
 
+def multi_proxy(
+    x: Tensor, w: Tensor, classes: list[int], centres: int, include_positive: bool, scale: float
+) -> Listed:
+    rows: Listed = []
+    u, v = units(x), units(w)
+    for i, y in enumerate(classes):
+        logits = [-scale * ((u[i] - a) ** 2).sum() for a in v]
+        own = [z for c, z in enumerate(logits) if y >= 0 and c // centres == y]
+        rest = [z for c, z in enumerate(logits) if y >= 0 and c // centres != y]
+        inside = own + rest if include_positive else rest
+        gap = torch.logsumexp(torch.stack(inside), 0) - torch.logsumexp(torch.stack(own), 0) if inside else 0
+        rows.append([("joint", gap)] if inside else [])
+    return rows
+
+
+def p2s_grad(x: Tensor, w: Tensor, classes: list[int]) -> Listed:
+    u, v = units(x), units(w)
+    return [
+        [("joint", sum((product(u[i], a) - float(c == y)) ** 2 for c, a in enumerate(v)))] if y >= 0 else []
+        for i, y in enumerate(classes)
+    ]
+
+
 def proxy_anchor(x: Tensor, w: Tensor, classes: list[int], margin: float, alpha: float) -> Listed:
     rows: Listed = []
     u, v = units(x), units(w)
@@ -281,6 +304,14 @@ CLASSES: dict[str, list[ClassReference]] = {
         ClassReference(losses.ProxyNCA, proxy_nca),
         ClassReference(losses.ProxyNCA, proxy_nca, {"include_positive": True, "scale": 3.0}),
     ],
+    "MultiProxy": [
+        ClassReference(
+            losses.MultiProxy, multi_proxy, {"centres": k, "include_positive": inside, "scale": 3.0}
+        )
+        for k, inside in ((3, True), (2, False), (1, False))
+    ],
+    "P2SGrad": [ClassReference(losses.P2SGrad, p2s_grad)],
+    "Instance": [ClassReference(losses.Instance, normalized, {"temperature": 0.2})],
     "ProxyAnchor": [
         ClassReference(losses.ProxyAnchor, proxy_anchor, {"margin": 0.1, "alpha": 8.0}, rows_are_classes=True)
     ],

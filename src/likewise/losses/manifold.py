@@ -1,0 +1,130 @@
+"""Manifold similarity: a random walk over embeddings and proxies says who belongs together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Cosine, Distance, unit_rows
+from likewise.errors import InputError, UnsupportedError
+from likewise.losses.base import ReductionName, positive
+from likewise.losses.classes import ClassLoss
+from likewise.relations import Relation
+from likewise.relations.base import check_count
+from likewise.table import TableFunction
+
+__all__ = ["Manifold"]
+
+
+class Manifold(ClassLoss):
+    r"""Manifold similarity with proxies (Aziere, Todorovic 2019): who is near along the data.
+
+    Embeddings and proxies are the nodes of a graph with affinities ``exp(2 max(0, cos))``, normalised on both
+    sides to S; ``F = (1 - a) (I - a S)^-1`` is where a random walk with restarts ends. An embedding costs
+    ``log(1 + sum_c exp(F_ic - F_iy + m))`` over the proxies c that come within m of its own proxy y (the
+    intrinsic part), plus ``w`` times the same with the cosine of the rows of F, ``cos(F_i, F_c)``, in place
+    of F_ic (the context part).
+
+    Defaults: cosine distance, a = 0.8, m = 5e-4, w = 1, mean over embeddings, and classes as the labels say.
+    The paper and pytorch-metric-learning's ManifoldLoss, which is the same otherwise, deal items out at
+    random to "meta classes", anew each epoch: give those as labels.
+
+    It solves a dense system of n + n_classes unknowns: this loss is no walk, and takes (n + n_classes)^2
+    memory.
+
+    Parameters
+    ----------
+    n_classes, dimension : int
+    alpha : float, above 0 and below 1
+        a.
+    margin : float, 0 or more
+        m.
+    context_weight : float, 0 or more
+        w.
+
+    References
+    ----------
+    N. Aziere, S. Todorovic, "Ensemble deep manifold similarity learning using hard proxies", 2019, equations
+    1 to 6 (numbers from memory).
+
+    >>> loss = Manifold(2, 2, context_weight=0.0, margin=0.0)
+    >>> with torch.no_grad():
+    ...     _ = loss.weight.copy_(torch.eye(2))
+    >>> loss(torch.tensor([[3.0, 0.0]]), [0]).item()  # its own proxy is the nearest
+    0.0
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        dimension: int,
+        *,
+        alpha: float = 0.8,
+        margin: float = 5e-4,
+        context_weight: float = 1.0,
+        distance: Distance | None = None,
+        reduction: ReductionName | None = None,
+    ) -> None:
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), reduction=reduction)
+        if not isinstance(self.distance, Cosine):
+            raise InputError(f"distance must be Cosine; found {type(self.distance).__name__}")
+        if positive("alpha", alpha) >= 1:
+            raise InputError(f"alpha must be below 1; found {alpha!r}")
+        self.alpha = float(alpha)
+        self.margin = positive("margin", margin, zero=True)
+        self.context_weight = positive("context_weight", context_weight, zero=True)
+
+    def function(self) -> TableFunction[Any]:
+        """Not there: this loss solves for the whole batch.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError("Manifold isn't a walk: call the loss itself")
+
+    def _evaluate(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,  # noqa: ARG002  # a proxy is nobody's item
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Solve for the walk, and compare proxies."""
+        self.refuse_columns(columns=columns, column_relation=column_relation, column_ids=column_ids)
+        vectors = self.columns_for(rows)
+        classes = self.class_numbers(relation)
+        check_count("labels", classes.n_items, rows.shape[0])
+        own, known = self.numbers_of(classes, rows.device)
+        if not bool(known.any()):
+            return self.nothing(rows, vectors)
+        nodes = unit_rows(torch.cat([rows, vectors]))
+        affinity = (2.0 * (nodes @ nodes.T).clamp(min=0.0)).exp()
+        affinity = affinity * (1.0 - torch.eye(nodes.shape[0], dtype=rows.dtype, device=rows.device))
+        root = affinity.sum(1).rsqrt()
+        system = torch.eye(nodes.shape[0], dtype=rows.dtype, device=rows.device)
+        system = system - self.alpha * root[:, None] * affinity * root
+        reached = (1.0 - self.alpha) * torch.linalg.inv(system)
+        n = rows.shape[0]
+        values = self._compare(reached[:n, n:], own)
+        if self.context_weight:
+            context = unit_rows(reached[:n]) @ unit_rows(reached[n:]).T
+            values = values + self.context_weight * self._compare(context, own)
+        values = torch.where(known, values, 0.0)
+        weighted = values if weights is None else values * self._check_weights(weights, None, rows)
+        if self.reduction == "none":
+            return weighted
+        active = int((values != 0).sum())
+        divisor = {"mean": int(known.sum()), "active": active, "sum": 1}[self.reduction]
+        return weighted.sum() / max(1, divisor)
+
+    def _compare(self, similarity: Tensor, own: Tensor) -> Tensor:
+        """``log(1 + sum_c exp(s_c - s_y + m))`` over the c within m of y: (n,)."""
+        gap = similarity - similarity.gather(1, own[:, None]) + self.margin
+        counted = (gap.detach() >= 0).scatter(1, own[:, None], False)
+        return torch.where(counted, gap, -torch.inf).exp().sum(1).log1p()

@@ -1,0 +1,68 @@
+"""Angular against a loop over positive pairs and their anchors' negatives, and pytorch-metric-learning's."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from pytorch_metric_learning import losses as theirs
+from torch import Tensor
+
+from likewise.distances import Euclidean
+from likewise.errors import InputError
+from likewise.losses import Angular
+from likewise.relations import Quadruplets
+from reference.losses import reduced
+from reference.tables import PlainTable, random_tables
+
+TABLES = [table for table in random_tables(80, seed=23) if not isinstance(table.relation, Quadruplets)]
+
+
+def terms(table: PlainTable, x: Tensor, angle: float) -> list[list[tuple[str, Tensor]]]:
+    columns = x if table.columns is None else table.columns
+    square = math.tan(math.radians(angle)) ** 2
+    u, v = x / x.norm(dim=1, keepdim=True), columns / columns.norm(dim=1, keepdim=True)
+    found = []
+    for row in table.rows:
+        listed = []
+        for a, p in row.near:
+            pair = 2 * (1 + square) * (u[a] * v[p]).sum()
+            logits = [4 * square * ((u[a] + v[p]) * v[n]).sum() - pair for _, n in row.far]
+            listed.append(("joint", torch.logsumexp(torch.stack([pair * 0, *logits]), 0)))
+        found.append(listed)
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:.*no positive pair")
+@pytest.mark.parametrize("number", range(len(TABLES)))
+def test_value_and_gradient_equal_the_loops(number: int) -> None:
+    table, reduction = TABLES[number], ("mean", "active", "sum", "none")[number % 4]
+    x, y = table.embeddings.clone().requires_grad_(), table.embeddings.clone().requires_grad_()
+    expected = reduced(terms(table, x, 30.0), reduction, None, x)
+    found = Angular(angle=30.0, reduction=reduction)(
+        y, table.relation, columns=table.columns, **table.options
+    )
+    tolerance = 1e-6 if "close" in table.name else 1e-9
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e-11)
+    (slope,) = torch.autograd.grad(expected.sum(), x)
+    found.sum().backward()
+    torch.testing.assert_close(y.grad, slope, rtol=10 * tolerance, atol=1e-8)
+
+
+def test_equal_to_pytorch_metric_learning() -> None:
+    x = torch.randn(12, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x = x / x.norm(dim=1, keepdim=True)  # theirs leaves the negatives at their own length
+    labels = torch.arange(12) // 3
+    torch.testing.assert_close(Angular()(x, labels), theirs.AngularLoss()(x, labels), rtol=1e-6, atol=1e-8)
+
+
+def test_hostile_input_is_refused() -> None:
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(InputError, match="Quadruplets"):
+        Angular()(x, Quadruplets([0], [1], [2], [3]))
+    for angle in (0.0, 90.0, float("nan")):
+        with pytest.raises(InputError, match="angle"):
+            Angular(angle=angle)
+    with pytest.raises(InputError, match="distance must be Cosine"):
+        Angular(distance=Euclidean())
