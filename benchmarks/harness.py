@@ -97,8 +97,17 @@ def environment() -> dict[str, Any]:
         "packages": packages,
         "commit": commit,
         "machine": f"{_processor()}, {os.cpu_count()} cores",
-        "command": " ".join(["python", *sys.argv]),
+        "command": _command(),
     }
+
+
+def _command() -> str:
+    """The command line, without where its results went."""
+    words = ["python", *sys.argv]
+    if "--out" in words:
+        place = words.index("--out")
+        del words[place : place + 2]
+    return " ".join(words)
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
 """Class losses whose own logit reads lengths as well as an angle.
 
 The other classes enter by their log-sum-exp, which the engine walks for; each row's own logit is plain
-PyTorch on one pair of vectors. Backward walks again, since only then the rows' slopes are known.
+PyTorch on one pair of vectors, known before the walk, which notes the value's derivative by it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance, Dot, Form, ProductDistance, unit_rows
-from likewise.errors import InputError
+from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import ReductionName, positive
 from likewise.losses.classes import Beyond, ClassLoss, check_angles, count
 from likewise.losses.log_sum import FarLogSum, RowTerms, one_plus
+from likewise.losses.recorded import RowNotes
 from likewise.relations import Relation, Sides
 from likewise.relations.base import check_count
 from likewise.table import Near, Part, Rows, TableRequest, table_value
@@ -25,10 +26,22 @@ from likewise.table import Near, Part, Rows, TableRequest, table_value
 __all__ = ["AdaFace", "LargeMarginSoftmax", "MagFace", "OwnLogit", "SphereFace"]
 
 
-def _far_alone(near: Near, far: Tensor) -> RowTerms:
-    """The far log-sum-exp itself as the row's value."""
-    part = Part(far, near.far_count > 0, near.far_count > 0)
-    return RowTerms(Rows(joint=part), torch.ones_like(far), torch.zeros_like(near.distances))
+class _Against(FarLogSum):
+    """``log(1 + exp(far - own))`` of each row, with own logits known beforehand; notes its slope by them."""
+
+    def __init__(self, rate: float, own: Tensor, *, always_active: bool) -> None:
+        super().__init__(rate, self._terms)
+        self._own, self._always_active = own, always_active
+        self.slopes = RowNotes()
+
+    def _terms(self, near: Near, far: Tensor) -> RowTerms:
+        known = near.count > 0
+        gap = far - self._own[near.start : near.start + far.shape[0]]
+        value = torch.where(known, one_plus(gap), 0.0)
+        by_far = torch.where(known, gap.sigmoid(), 0.0)
+        self.slopes.note(near.start, -by_far)
+        active = known if self._always_active else value != 0
+        return RowTerms(Rows(joint=Part(value, known, active)), by_far, torch.zeros_like(near.distances))
 
 
 class OwnLogit(ClassLoss):
@@ -51,8 +64,13 @@ class OwnLogit(ClassLoss):
         return None
 
     def function(self) -> FarLogSum:
-        """The log-sum-exp of the other classes."""
-        return FarLogSum(self.rate, _far_alone)
+        """Not there: the walk needs the own logits of one call.
+
+        Raises
+        ------
+        UnsupportedError
+        """
+        raise UnsupportedError(f"{type(self).__name__} needs its own logits first: call the loss itself")
 
     def _evaluate(
         self,
@@ -74,19 +92,19 @@ class OwnLogit(ClassLoss):
         resolved = classes.resolve(self.column_classes(), sides)
         if weights is not None:
             weights = self._check_weights(weights, resolved, rows)
-        request = TableRequest(self.function(), self.distance, resolved, "none")
-        far: Tensor
-        far, _ = table_value(request, rows, vectors, None)
-        values = one_plus(far - self.own_logits(rows, vectors[numbers]))
+        own = torch.where(known, self.own_logits(rows, vectors[numbers]), 0.0)
         added = self.added(rows)
-        values = torch.where(known, values if added is None else values + added, 0.0)
-        return self._reduce(values if weights is None else values * weights, values.detach(), known)
-
-    def _reduce(self, values: Tensor, plain: Tensor, known: Tensor) -> Tensor:
-        if self.reduction == "none":
-            return values
-        terms = {"sum": torch.ones_like(known[:1]), "mean": known, "active": known & (plain != 0)}
-        return values.sum() / max(1, int(terms[self.reduction].sum()))
+        function = _Against(self.rate, own.detach(), always_active=added is not None)
+        request = TableRequest(function, self.distance, resolved, self.reduction)
+        value, outcome = table_value(request, rows, vectors, weights)
+        # the own logits' gradient goes by what the walk noted; their value is in the walk's
+        more = (own - own.detach()) * function.slopes.all(resolved.n_rows, rows)
+        if added is not None:
+            more = more + torch.where(known, added, 0.0)
+        if weights is not None:
+            more = more * weights
+        found: Tensor = value + (more if self.reduction == "none" else more.sum() / outcome.divisors["joint"])
+        return found
 
 
 class _UnitColumns(ProductDistance):
