@@ -21,7 +21,7 @@ from likewise import losses
 from likewise.distances import Cosine, Dot, Euclidean
 from likewise.relations import Matches, Scores
 
-__all__ = ["CASES"]
+__all__ = ["CASES", "UNMEASURED"]
 
 
 def _n_pairs() -> Case:
@@ -195,3 +195,30 @@ OTHER_CASES = (
 )
 
 CASES: dict[str, Case] = {case.name: case for case in (*BATCH_CASES, *CLASS_CASES, *OTHER_CASES)}
+
+UNMEASURED = (
+    "AnglE",
+    "Angular",
+    "BarlowTwins",
+    "CenterInvariant",
+    "DynamicSoftMargin",
+    "EmbeddingNorm",
+    "Histogram",
+    "Instance",
+    "IntraPair",
+    "Manifold",
+    "Margin",
+    "Matryoshka",
+    "MultiProxy",
+    "P2SGrad",
+    "RankedList",
+    "RegularFace",
+    "SignalToNoise",
+    "SparseCenters",
+    "SurrogatePrecision",
+    "ThresholdConsistentMargin",
+    "Tuplet",
+    "VICReg",
+    "ZeroMean",
+)
+"""Losses that no case measures yet."""

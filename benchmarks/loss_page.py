@@ -10,7 +10,7 @@ from typing import Any
 
 import loss_picture
 from harness import table, told
-from loss_cases import CASES
+from loss_cases import CASES, UNMEASURED
 
 __all__ = ["write"]
 
@@ -35,6 +35,8 @@ Times are seconds of the processor, the best of nine in turn in the same process
 took more than {seconds:.0f} s), so ratios are to be read rather than times. ">" stands for what was not
 run because it was foreseen, from smaller batches, to take over {longest:.0f} s a step or {gigabytes:.0f} GB;
 "-" for what doesn't exist or wasn't asked for. {busy}
+
+Not measured yet: {unmeasured}.
 """
 
 
@@ -311,7 +313,7 @@ def write(folder: Path) -> None:
     text = f"""\
 # Losses: time and memory
 
-{INTRODUCTION.format(busy=_busy(environment, run), **run)}
+{INTRODUCTION.format(busy=_busy(environment, run), unmeasured=", ".join(UNMEASURED), **run)}
 {told(environment | {"command": run["command"]})}
 It took {run["minutes"]:.1f} minutes. {_left_out(rows)}
 
