@@ -1,0 +1,150 @@
+"""KPCATrick: any linear learner in the feature space of a kernel."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.utils.validation import check_is_fitted
+
+from likewise.errors import InputError
+from likewise.linear.base import Learner, MahalanobisLearner
+from likewise.linear.kernels import check_rows, kernel_for
+from likewise.linear.lda import LDA
+from likewise.linear.options import whole
+
+__all__ = ["KPCATrick"]
+
+_Array = NDArray[np.float64]
+
+_ROWS = 1024
+
+
+class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # type: ignore[misc]
+    """Kernel principal coordinates of all rows, of full rank, and a linear learner on them.
+
+    A learner whose objective depends on inner products alone finds on these coordinates just what it would
+    find in the feature space (Chatpatanasiri, Korsrilabutr, Tangchanachaianan and Kijsirikul).
+    There is no global matrix of X: ``pair_distance`` and ``transform`` go through the kernel.
+
+    Parameters
+    ----------
+    estimator : Mahalanobis learner, optional
+        Cloned; by default ``LDA()``, which makes kernel discriminant analysis.
+    kernel : "linear", "rbf", "laplacian", "poly" or "cosine"
+    gamma : "scale" or float > 0
+        Of rbf, laplacian and poly; "scale" is ``1 / (d var(X))``.
+    degree, coef0 :
+        Of poly.
+    n_coordinates : int, optional
+        Keep so many coordinates of largest variance, which is no longer exact but cheaper; by default all.
+    max_rows : int >= 1
+        The method holds n x n tables: more rows than this are refused.
+
+    Attributes
+    ----------
+    estimator_ : the fitted learner
+    components_ : float64 array (k, n_coordinates)
+        Its L, on the coordinates.
+
+    Notes
+    -----
+    R. Chatpatanasiri, T. Korsrilabutr, P. Tangchanachaianan, B. Kijsirikul, A new kernelization framework
+    for Mahalanobis distance learning algorithms, 2010. Rows are centred in the feature space, which moves
+    no distance.
+
+    >>> rings = np.array([[1.0, 0], [-1, 0], [0, 1], [2, 0], [-2, 0], [0, 2]])
+    >>> learner = KPCATrick(kernel="poly", degree=2).fit(rings, [0, 0, 0, 1, 1, 1])
+    >>> inside, across = learner.pair_distance(rings[[0, 0]], rings[[1, 3]])
+    >>> bool(across > 10 * inside)  # no linear map puts (1, 0) nearer to (-1, 0) than to (2, 0)
+    True
+    """
+
+    def __init__(
+        self,
+        estimator: Any = None,
+        *,
+        kernel: str = "rbf",
+        gamma: Any = "scale",
+        degree: int = 3,
+        coef0: float = 1.0,
+        n_coordinates: int | None = None,
+        max_rows: int = 4000,
+    ) -> None:
+        self.estimator = estimator
+        self.kernel = kernel
+        self.gamma = gamma
+        self.degree = degree
+        self.coef0 = coef0
+        self.n_coordinates = n_coordinates
+        self.max_rows = max_rows
+
+    def fit(self, X: Any, y: Any = None, **supervision: Any) -> Self:
+        """Learn from labels, or from the relations that the wrapped learner's ``fit`` takes.
+
+        See :meth:`Learner.fit`.
+        """
+        rows = self._rows(X)
+        check_rows(len(rows), self.max_rows)
+        if self.estimator is not None and not isinstance(self.estimator, MahalanobisLearner):
+            raise InputError(
+                "estimator must be a learner with components (NCA(), LMNN(), RCA(), ...); found "
+                f"{self.estimator!r}"
+            )
+        most = len(rows) if self.n_coordinates is None else whole("n_coordinates", self.n_coordinates)
+        self._kernel = kernel_for(rows, self.kernel, self.gamma, self.degree, self.coef0)
+        self._support = rows
+        coordinates = self._set_coordinates(most)
+        wrapped = LDA() if self.estimator is None else clone(self.estimator)
+        self.estimator_ = wrapped.fit(coordinates, y, **supervision)
+        self.components_ = self.estimator_.components_
+        if isinstance(getattr(wrapped, "classes_", None), np.ndarray):
+            self.classes_ = wrapped.classes_
+        self._record(wrapped.objective_.tolist(), n_iter=wrapped.n_iter_, converged=wrapped.converged_)
+        return self
+
+    def _set_coordinates(self, most: int) -> _Array:
+        """Take the principal coordinates of the support, (n, r), and keep the map to them."""
+        table = self._kernel(self._support, self._support)
+        if not np.isfinite(table).all():
+            raise InputError(f"kernel {self.kernel!r} left float64's range on these rows; scale the features")
+        self._means = table.mean(axis=0)
+        centred = table - self._means - self._means[:, None] + table.mean()
+        values, vectors = scipy.linalg.eigh(centred, check_finite=False)
+        values, vectors = values[::-1], vectors[:, ::-1]
+        # Rounding in the table is of the size of its largest entry, not of its largest eigenvalue.
+        least = len(values) * np.finfo(np.float64).eps * max(float(np.abs(table).max()), float(values[0]))
+        count = max(1, min(most, int((values > least).sum())))
+        roots = np.sqrt(np.maximum(values[:count], 0))
+        self._map = vectors[:, :count] / np.where(values[:count] > least, roots, np.inf)
+        coordinates: _Array = vectors[:, :count] * roots
+        return coordinates
+
+    def coordinates(self, X: Any) -> _Array:
+        """Kernel principal coordinates of rows (n, d), (n, n_coordinates), before the learned map."""
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False, least=1)
+        parts = []
+        for start in range(0, len(rows), _ROWS):
+            table = self._kernel(rows[start : start + _ROWS], self._support)
+            # The map's columns sum to zero, so what a row's centring would add drops out.
+            parts.append((table - self._means) @ self._map)
+        return np.concatenate(parts)
+
+    def transform(self, X: Any) -> _Array:
+        """Rows (n, d) mapped to (n, k), where Euclidean distance is the learned one."""
+        mapped: _Array = self.coordinates(X) @ self.components_.T
+        return mapped
+
+    def pair_distance(self, A: Any, B: Any) -> _Array:
+        """The learned distances row by row: A (n, d) and B (n, d) give (n,)."""
+        first, second = self._row_pairs(A, B)
+        distances: _Array = np.linalg.norm(self.transform(first) - self.transform(second), axis=1)
+        return distances
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self.components_.shape[0])

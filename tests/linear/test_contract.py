@@ -1,0 +1,163 @@
+"""What every estimator promises, found by discovery: scikit-learn's checks, and our own contract."""
+
+from __future__ import annotations
+
+import inspect
+import io
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+from likewise import linear
+from likewise.errors import InputError
+from likewise.linear.base import Learner, MahalanobisLearner
+
+LEARNERS = [
+    thing
+    for thing in (getattr(linear, name) for name in linear.__all__)
+    if inspect.isclass(thing) and issubclass(thing, Learner) and not inspect.isabstract(thing)
+]
+GLOBAL = [learner for learner in LEARNERS if issubclass(learner, MahalanobisLearner)]
+
+# Check by check, why scikit-learn doesn't run it. Nothing else may be left out.
+LEFT_OUT = {
+    "check_array_api_input": "runs only where the environment sets SCIPY_ARRAY_API; we take NumPy",
+}
+
+
+# Fits forty times over; fewer stochastic steps show the same.
+LIGHTER: dict[str, dict[str, Any]] = {
+    "GradientBoostedLMNN": {"n_trees": 5},
+    "HDSL": {"max_iter": 20},
+    "MLR": {"max_iter": 10},
+    "OASIS": {"n_epochs": 1},
+    "SCML": {"max_iter": 100},
+}
+
+
+def all_of(learners: list[Any]) -> Any:
+    return pytest.mark.parametrize("learner", learners, ids=lambda learner: learner.__name__)
+
+
+def made(learner: Any, **options: Any) -> Any:
+    """An estimator with a seed where it has one."""
+    known = inspect.signature(learner).parameters
+    seed = {"random_state": 0} if "random_state" in known else {}
+    return learner(**seed, **LIGHTER.get(learner.__name__, {}), **options)
+
+
+def blobs(n: int = 40, d: int = 4, classes: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of overlapping classes, standardised."""
+    generator = np.random.default_rng(0)
+    y = np.arange(n) % classes
+    X = generator.normal(size=(n, d)) + 1.5 * generator.normal(size=(classes, d))[y]
+    return StandardScaler().fit_transform(X), y
+
+
+def test_discovery_finds_them() -> None:
+    names = {learner.__name__ for learner in LEARNERS}
+    assert {"NCA", "LMNN", "ITML", "MMC", "RCA", "SCML", "Covariance"} <= names
+    assert len(names) >= 16
+
+
+@all_of(LEARNERS)
+def test_scikit_learns_contract(learner: Any) -> None:
+    results = check_estimator(learner(**LIGHTER.get(learner.__name__, {})), on_skip=None, on_fail=None)
+    left_out = {result["check_name"] for result in results if result["status"] == "skipped"}
+    assert left_out <= set(LEFT_OUT)
+    failed = [(r["check_name"], str(r["exception"])[:200]) for r in results if r["status"] == "failed"]
+    assert failed == []
+    assert len(results) >= 40
+
+
+@all_of(GLOBAL)
+def test_one_distance_told_in_four_ways(learner: Any) -> None:
+    X, y = blobs()
+    fitted = made(learner).fit(X, y)
+    components, matrix = fitted.components_, fitted.get_mahalanobis_matrix()
+    assert components.shape[1] == X.shape[1] and components.dtype == np.float64
+    assert np.isfinite(components).all() and np.abs(components).max() > 0
+    np.testing.assert_allclose(matrix, components.T @ components)
+    assert np.linalg.eigvalsh(matrix)[0] >= -1e-9 * np.linalg.eigvalsh(matrix)[-1]
+    A, B = X[:10], X[10:20]
+    told = fitted.pair_distance(A, B)
+    mapped = fitted.transform(X)
+    np.testing.assert_allclose(told, np.linalg.norm(mapped[:10] - mapped[10:20], axis=1))
+    by_matrix = np.sqrt(np.einsum("ij,jk,ik->i", A - B, matrix, A - B))
+    np.testing.assert_allclose(told, by_matrix, atol=1e-9)
+    model = fitted.to_model()
+    np.testing.assert_allclose(model.compare(A, B), told, rtol=1e-4, atol=1e-5 * told.max())
+    assert list(fitted.get_feature_names_out()) == [
+        f"{learner.__name__.lower()}{i}" for i in range(len(components))
+    ]
+    assert fitted.n_iter_ >= 1 and np.isfinite(fitted.objective_).all() and fitted.converged_ in (True, False)
+
+
+@all_of(GLOBAL)
+def test_a_seed_decides_all_and_a_copy_forgets(learner: Any) -> None:
+    X, y = blobs()
+    first, second = made(learner).fit(X, y), made(learner)
+    np.testing.assert_array_equal(first.components_, second.fit(X, y).components_)
+    assert not hasattr(clone(first), "components_")
+    stored = io.BytesIO()
+    joblib.dump(first, stored)
+    stored.seek(0)
+    np.testing.assert_array_equal(joblib.load(stored).transform(X), first.transform(X))
+
+
+@all_of(GLOBAL)
+def test_fewer_components_on_demand(learner: Any) -> None:
+    if "n_components" not in inspect.signature(learner).parameters:
+        pytest.skip("has no n_components")
+    X, y = blobs()
+    fitted = made(learner, n_components=2).fit(X, y)
+    assert fitted.components_.shape == (2, 4) and fitted.transform(X).shape == (40, 2)
+    for wrong in (0, 5, 1.5, True):
+        with pytest.raises(InputError, match="n_components must be"):
+            made(learner, n_components=wrong).fit(X, y)
+
+
+@all_of(GLOBAL)
+def test_float32_and_float64_agree(learner: Any) -> None:
+    X, y = blobs()
+    single = X.astype(np.float32)
+    first, second = made(learner).fit(single, y), made(learner).fit(single.astype(np.float64), y)
+    np.testing.assert_array_equal(first.components_, second.components_)
+    assert first.transform(single).dtype == np.float64
+
+
+@all_of(GLOBAL)
+def test_in_a_pipeline_under_a_grid(learner: Any) -> None:
+    X, y = blobs()
+    line = make_pipeline(StandardScaler(), made(learner), KNeighborsClassifier(3))
+    grid = GridSearchCV(line, {"kneighborsclassifier__n_neighbors": [1, 3]}, cv=2).fit(X, y)
+    assert 0.4 < grid.best_score_ <= 1
+
+
+@all_of(LEARNERS)
+def test_what_is_wrong_is_said(learner: Any) -> None:
+    X, y = blobs()
+    if learner().__sklearn_tags__().input_tags.positive_only:
+        X = np.abs(X)
+    broken = X.copy()
+    broken[3, 1] = np.nan
+    with pytest.raises(InputError, match="NaN"):
+        made(learner).fit(broken, y)
+    with pytest.raises(InputError, match="within 1e100"):
+        made(learner).fit(X * 1e150, y)
+    if learner._needs_labels:
+        with pytest.raises(InputError, match="target y is None"):
+            made(learner).fit(X)
+        with pytest.raises(InputError, match="equally many rows"):
+            made(learner).fit(X, y[:-1])
+    fitted = made(learner).fit(X, y)
+    with pytest.raises(InputError, match="equally many rows"):
+        fitted.pair_distance(X[:3], X[:2])
