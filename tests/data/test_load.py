@@ -124,7 +124,7 @@ def test_python_objects_in_a_npz_are_never_loaded(tmp_path: Path, key: str) -> N
 def test_unreadable_files_are_refused(tmp_path: Path) -> None:
     whole = tmp_path / "whole.npz"
     np.savez(whole, X=X, y=y)
-    np.savez(tmp_path / "no_y.npz", X=X)
+    np.savez(tmp_path / "no_y.npz", X=X, z=y)
     (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:100])
     (tmp_path / "empty.npz").write_bytes(b"")
     (tmp_path / "pickled.npz").write_bytes(pickle.dumps(Bomb()))
@@ -139,7 +139,7 @@ def test_unreadable_files_are_refused(tmp_path: Path) -> None:
         ("array.npz", "not a .npz"),
         ("text.csv", r"\.csv"),
         ("folder.npz", "a folder"),
-        ("no_y.npz", "must hold X and y; found X"),
+        ("no_y.npz", "must hold X and y; found X, z"),
         ("missing.npz", "no such file"),
     ]:
         with pytest.raises(DataError, match=found) as error:
@@ -165,9 +165,9 @@ def test_mutated_npz_files_never_crash_and_never_give_nan(tmp_path: Path) -> Non
 
 
 def test_a_misspelt_name_gets_the_nearest() -> None:
-    with pytest.raises(DataError, match="did you mean digits"):
+    with pytest.raises(DataError, match=r"did you mean .*digits"):
         load("digit")
-    with pytest.raises(DataError, match="breast-cancer, digits, iris, wine"):
+    with pytest.raises(DataError, match=r"built-in sets are 20newsgroups, .*digits"):
         load("zzz")
 
 

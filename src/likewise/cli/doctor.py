@@ -8,9 +8,29 @@ __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "say what is installed, what is missing for what, where data is"
 
-_NEEDED = ("torch", "numpy", "scipy", "scikit-learn", "faiss-cpu", "safetensors", "matplotlib", "rich")
+_NEEDED = (
+    "torch",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "faiss-cpu",
+    "safetensors",
+    "matplotlib",
+    "rich",
+    "pillow",
+    "pyarrow",
+)
 # extra -> what it is for, and the packages that it brings
-_EXTRAS = {"dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy"))}
+_EXTRAS = {
+    "serve": ("the HTTP API and the explorer page", ("fastapi", "uvicorn", "prometheus-client", "httpx")),
+    "scale": ("Milvus and PostgreSQL", ("pymilvus", "milvus-lite", "psycopg")),
+    "export": ("ONNX", ("onnx", "onnxscript", "onnxruntime")),
+    "text": ("pretrained networks for texts", ("transformers", "sentence-transformers")),
+    "vision": ("pretrained networks for images", ("timm",)),
+    "map": ("maps by UMAP", ("umap-learn",)),
+    "tracking": ("TensorBoard", ("tensorboard",)),
+    "dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy")),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +43,7 @@ def run(request: argparse.Namespace) -> None:  # noqa: ARG001 - every command ta
     import platform
 
     from likewise import __version__
-    from likewise.data import BUILT_IN
+    from likewise.data import BUILT_IN, SHARED, data_places, missing_files
 
     machine = f"{platform.system()} {platform.machine()}"
     print(f"likewise {__version__}, Python {platform.python_version()}, {machine}")
@@ -38,7 +58,15 @@ def run(request: argparse.Namespace) -> None:  # noqa: ARG001 - every command ta
         print(f"  [{extra}] for {purpose}: {state}")
     print("\ndata")
     print(f"  built in, with scikit-learn: {', '.join(sorted(BUILT_IN))}")
-    print("  files: a .npz with X and y, by its path")
+    here = [name for name in sorted(SHARED) if not missing_files(name)]
+    absent = [name for name in sorted(SHARED) if name not in here]
+    print(f"  built in, found: {', '.join(here) or 'none'}")
+    if absent:
+        print(f"  built in, not found: {', '.join(absent)}; say where they lie with LIKEWISE_DATA")
+    print("  looked for in")
+    for place in data_places():
+        print(f"    {place.path} ({place.told}): {'there' if place.path.is_dir() else 'not there'}")
+    print("  files: a folder of class folders, .csv, .tsv, .parquet, .jsonl, or .npz with X and y, by path")
 
 
 def _version(name: str) -> str | None:

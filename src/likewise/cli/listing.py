@@ -55,19 +55,19 @@ def _estimators() -> Mapping[str, str]:
 
 
 def _datasets() -> Mapping[str, str]:
-    from likewise.data import BUILT_IN
+    from likewise.data import BUILT_IN, SHARED, missing_files
 
-    return {name: held.summary for name, held in BUILT_IN.items()}
+    told = {name: held.summary for name, held in BUILT_IN.items()}
+    for name, held in SHARED.items():
+        missing = missing_files(name)
+        told[name] = f"{held.summary} (not here: {missing[0]})" if missing else held.summary
+    return told
 
 
 def _recipes() -> Mapping[str, str]:
-    """The published systems: every module of the folder but the private ones and the demo."""
-    from pathlib import Path
+    from likewise.recipes.registry import recipe_summaries
 
-    from likewise import recipes
-
-    names = {path.stem for path in Path(recipes.__path__[0]).glob("[a-z]*.py")} - {"demo"}
-    return {name.replace("_", "-"): "" for name in names}
+    return recipe_summaries()
 
 
 _KINDS = {

@@ -1,7 +1,8 @@
-"""Data sets that come with scikit-learn, so that they always work without a network."""
+"""Built-in sets by name: those of scikit-learn, which always work, and those of a data folder."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,14 +10,19 @@ from types import MappingProxyType
 import numpy as np
 from sklearn import datasets
 
+from likewise.data.builtin_images import IMAGE_SETS
+from likewise.data.builtin_tables import TABLE_SETS
+from likewise.data.builtin_texts import TEXT_SETS
+from likewise.data.places import data_places
 from likewise.data.records import Records
+from likewise.data.shared import SharedSet
 
-__all__ = ["BUILT_IN", "BuiltIn"]
+__all__ = ["BUILT_IN", "SHARED", "BuiltIn", "missing_files"]
 
 
 @dataclass(frozen=True)
 class BuiltIn:
-    """A built-in set: what it is in one line, and what reads it."""
+    """A set that comes with scikit-learn: what it is in one line, and what reads it."""
 
     summary: str
     read: Callable[[], Records]
@@ -50,3 +56,17 @@ BUILT_IN = MappingProxyType(
         "wine": BuiltIn("178 wines, 13 measurements each, 3 classes", _wine),
     }
 )
+
+SHARED: MappingProxyType[str, SharedSet] = MappingProxyType({**IMAGE_SETS, **TABLE_SETS, **TEXT_SETS})
+
+
+def missing_files(name: str, *, data: str | os.PathLike[str] | None = None) -> list[str]:
+    """The files of a set of a data folder that are in none of the places.
+
+    >>> missing_files("digits")
+    []
+    """
+    if name not in SHARED:
+        return []
+    places = data_places(data)
+    return [file for file in SHARED[name].files if not any((at.path / file).is_file() for at in places)]

@@ -6,12 +6,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from likewise.encoders.base import Encoder
 from likewise.errors import InputError
 
 __all__ = ["ConvNet"]
 
 
-class ConvNet(nn.Module):
+class ConvNet(Encoder):
     """Blocks of 3x3 convolution, group normalisation, ReLU and halving, then one linear layer.
 
     The number of blocks follows from the size: halving goes on while the smaller side is over 4 pixels.

@@ -7,12 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from likewise.encoders.base import Encoder
 from likewise.errors import InputError
 
 __all__ = ["MLP"]
 
 
-class MLP(nn.Module):
+class MLP(Encoder):
     """Linear layers with ReLU between, and by default a linear shortcut; items are flattened.
 
     With the shortcut ``z = W x + f(x)``: W begins orthogonal and f begins at zero, so an untrained

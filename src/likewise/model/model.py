@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 import likewise
 from likewise.artifacts import canonical_json, check_output, read_folder, sha256, signed_files, write_folder
-from likewise.data import Record, check_items
+from likewise.data import ArrayItems, ItemKind, Loader, Record, Records, TableItems
 from likewise.distances import Distance, distance_from_config
-from likewise.encoders import Standardize, config_of, encoder_from_config, preprocessing_from_config
+from likewise.encoders import Preprocessing, config_of, encoder_from_config, preprocessing_from_config
 from likewise.errors import ArtifactError, InputError
 from likewise.model.calibration import Calibration, Verdict
 from likewise.settings import toml_text
@@ -47,8 +47,8 @@ class Model:
         other the arrays alone are saved, and loading takes ``encoder=``.
     distance : Distance
         Compares embeddings; smaller is more alike.
-    preprocessing : Standardize
-        What is done to items before.
+    preprocessing : Preprocessing
+        What is done to items before, which says of what kind and shape they are.
     calibration : Calibration, optional
         Turns distances into probabilities and a verdict.
     classes : sequence of labels
@@ -59,7 +59,7 @@ class Model:
         Figures by epoch; ``metrics.jsonl`` of the run.
 
     >>> from likewise.distances import Cosine
-    >>> from likewise.encoders import encoder_for
+    >>> from likewise.encoders import Standardize, encoder_for
     >>> model = Model(encoder_for((8, 8), dimension=4), Cosine(), Standardize((8, 8)))
     >>> model.embed(np.zeros((3, 8, 8), dtype=np.float32)).shape
     (3, 4)
@@ -67,7 +67,7 @@ class Model:
 
     encoder: nn.Module
     distance: Distance
-    preprocessing: Standardize
+    preprocessing: Preprocessing
     calibration: Calibration | None = None
     classes: Sequence[int | str] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -78,13 +78,18 @@ class Model:
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """The shape of one item."""
+        """The shape of one item; ``()`` for a text, ``(columns,)`` for a row of a table."""
         return self.preprocessing.item_shape
+
+    @property
+    def kind(self) -> ItemKind:
+        """What the items are: ``features``, ``image``, ``text`` or ``table``."""
+        return self.preprocessing.kind
 
     @property
     def dimension(self) -> int:
         """d, the length of an embedding."""
-        return int(self.embed(np.zeros((1, *self.item_shape), dtype=np.float32)).shape[1])
+        return int(self.embed(self.preprocessing.examples()[:1]).shape[1])
 
     @property
     def threshold(self) -> float:
@@ -99,15 +104,19 @@ class Model:
         """
         return self._fingerprint()
 
-    def embed(self, X: Any, *, batch_size: int = 1024) -> NDArray[np.float32]:
+    def embed(self, X: Any, *, batch_size: int = 1024, workers: int = 0) -> NDArray[np.float32]:
         """Embed items.
 
         Parameters
         ----------
-        X : array or tensor (n, *item_shape)
-            Finite numbers.
+        X : items (n, *item_shape)
+            Records; an array or a tensor of finite numbers; a list of texts; a list of images as files,
+            as bytes or by PIL, which are brought to the model's size and colour; rows of a table; one
+            :class:`~likewise.data.Record`, or a list of them.
         batch_size : int >= 1
             How many go through the encoder at once; the result doesn't depend on it beyond rounding.
+        workers : int >= 0
+            Processes that read records ahead, where reading is work; see :class:`likewise.data.Loader`.
 
         Returns
         -------
@@ -116,28 +125,84 @@ class Model:
         Raises
         ------
         InputError
-            Another shape, NaN or infinity, or the encoder gives something other than (n, d).
+            Another kind or shape, NaN or infinity, a file that can't be read, or the encoder gives something
+            other than (n, d).
         """
-        items = self._items(X)
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1; found {batch_size}")
-        device = next((parameter.device for parameter in self.encoder.parameters()), torch.device("cpu"))
+        read: Callable[[Iterable[slice]], Iterable[Any]]
+        if isinstance(X, Records):
+            count, read = len(X), Loader(self.adapted(X), workers=workers)
+        else:
+            items = self.items(X)
+            count, read = len(items), partial(map, items.__getitem__)
+        device = _device_of(self.encoder)
         parts = []
         was_training = self.encoder.training
         self.encoder.eval()
         try:
             with torch.inference_mode():
-                for start in range(0, len(items), batch_size):
-                    batch = self.preprocessing(torch.from_numpy(items[start : start + batch_size]))
+                for part in read(slice(start, start + batch_size) for start in range(0, count, batch_size)):
+                    batch = self.preprocessing(part)
                     parts.append(self.encoder(batch.to(device)).float().cpu().numpy())
         finally:
             self.encoder.train(was_training)
         embeddings: NDArray[np.float32] = np.concatenate(parts)
-        if embeddings.ndim != 2 or len(embeddings) != len(items):
-            raise InputError(f"encoder must give (n, d) for {len(items)} items; found {embeddings.shape}")
+        if embeddings.ndim != 2 or len(embeddings) != count:
+            raise InputError(f"encoder must give (n, d) for {count} items; found {embeddings.shape}")
         if not np.isfinite(embeddings).all():
             raise InputError("encoder gave NaN or infinity for finite items; the model is broken")
         return embeddings
+
+    def items(self, X: Any) -> NDArray[Any]:
+        """What people hand over as items, as one array (n, ...) of the model's kind and shape.
+
+        Raises
+        ------
+        InputError
+            As :meth:`embed`.
+        """
+        if isinstance(X, Records):
+            return self.adapted(X).items()
+        if isinstance(X, Record):
+            X = [X]
+        if isinstance(X, (list, tuple)):
+            X = [value.item if isinstance(value, Record) else value for value in X]
+        return self.preprocessing.accept(X)
+
+    def adapted(self, records: Records) -> Records:
+        """Records whose items are as this model takes them: what evaluation and indexing read.
+
+        Images of files are brought to the model's size and colour, and columns of tables into the order of
+        the training data, by their names.
+
+        Raises
+        ------
+        InputError
+            Items of another kind or shape, a column that isn't there, no item at all.
+        """
+        if not len(records):
+            raise InputError(f"{records.name}: there is no item to embed")
+        held, numbers = records.held, ("features", "table")
+        if records.kind == "image" == self.kind and records.item_shape != self.item_shape:
+            held = held.reshaped(self.item_shape)
+        elif isinstance(held, ArrayItems) and held.names is not None and self.kind in numbers:
+            by_name = self.preprocessing.accept(held.table())
+            held = TableItems(by_name) if self.kind == "table" else ArrayItems(by_name)
+        elif records.kind != self.kind and records.kind in numbers and self.kind in numbers:
+            accepted = self.preprocessing.accept(records.items())
+            held = TableItems(accepted) if self.kind == "table" else ArrayItems(accepted)
+        elif records.kind == "table" == self.kind:
+            self.preprocessing.accept(records.items([0]))
+        same = held.kind == self.kind and (self.kind == "table" or held.item_shape == self.item_shape)
+        if not same:
+            wanted, found = (
+                f"{kind} {shape}" if shape else kind
+                for kind, shape in ((self.kind, self.item_shape), (records.kind, records.item_shape))
+            )
+            hint = "; say size= when loading them" if self.kind == records.kind == "image" else ""
+            raise InputError(f"{records.name}: items must be {wanted}, as in training; found {found}{hint}")
+        return records if held is records.held else replace(records, source=held)
 
     def compare(self, A: Any, B: Any) -> NDArray[np.float32]:
         """Distances row by row: items A (n, *item_shape) and B (n, *item_shape) give (n,).
@@ -171,7 +236,7 @@ class Model:
         return self._calibrated().probability(distance)
 
     def verify(self, a: Record | Any, b: Record | Any) -> Verdict:
-        """Are two items alike? Each is a :class:`~likewise.data.Record` or an array of ``item_shape``.
+        """Are two items alike? Each is what :meth:`embed` takes in a list, or a Record.
 
         Raises
         ------
@@ -179,8 +244,7 @@ class Model:
             Another shape, NaN, or a model without calibration.
         """
         calibration = self._calibrated()
-        items = [item.item if isinstance(item, Record) else np.asarray(item) for item in (a, b)]
-        distance = float(self.compare(items[0][None], items[1][None])[0])
+        distance = float(self.compare([a], [b])[0])
         return Verdict(
             alike=distance <= calibration.threshold,
             distance=distance,
@@ -309,11 +373,11 @@ class Model:
             raise ArtifactError(
                 f"{place}: doesn't describe its arrays ({type(error).__name__}: {reason})"
             ) from error
-        if made._fingerprint() != content["fingerprint"]:
+        if made._fingerprint() != content.get("fingerprint"):
             raise ArtifactError(
                 f"{place}: the model's fingerprint differs from the one stated; it was altered"
             )
-        if "probe.items" in arrays:
+        if "probe.embeddings" in arrays:
             _check_probe(made, arrays, place)
         return made
 
@@ -336,15 +400,6 @@ class Model:
         # safetensors orders arrays by name and type, so equal arrays give equal bytes.
         return sha256(canonical_json(described).encode() + b"\n" + safetensors.torch.save(self._arrays()))
 
-    def _items(self, X: Any) -> NDArray[np.float32]:
-        items = check_items(X, name="X")
-        if items.shape[1:] != self.item_shape:
-            raise InputError(
-                f"X must have shape (n, {', '.join(map(str, self.item_shape))}), as in training; "
-                f"found {items.shape}"
-            )
-        return items
-
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
             raise InputError(
@@ -352,6 +407,10 @@ class Model:
                 "nearer ones weren't more often alike; train on more items, or longer"
             )
         return self.calibration
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 def _encoder_from(architecture: Mapping[str, Any], encoder: nn.Module | None, place: str) -> nn.Module:
@@ -370,15 +429,16 @@ def _encoder_from(architecture: Mapping[str, Any], encoder: nn.Module | None, pl
 
 
 def _probe(model: Model) -> dict[str, Tensor]:
-    """A few random items and their embeddings, by which loading checks a module that isn't ours."""
-    size = (2, *model.item_shape)
-    noise = np.random.default_rng(0).uniform(size=size).astype(np.float32)
-    return {"probe.items": torch.from_numpy(noise), "probe.embeddings": torch.from_numpy(model.embed(noise))}
+    """Two made-up items and their embeddings, by which loading checks a module that isn't ours."""
+    items = model.preprocessing.examples()
+    # Texts and rows of a table are made up anew when they are needed: they are no arrays of numbers.
+    held = {"probe.items": torch.from_numpy(items)} if items.dtype.kind == "f" else {}
+    return {**held, "probe.embeddings": torch.from_numpy(model.embed(items))}
 
 
 def _check_probe(model: Model, arrays: Mapping[str, Tensor], place: str) -> None:
     expected = arrays["probe.embeddings"].numpy()
-    found = model.embed(arrays["probe.items"])
+    found = model.embed(arrays.get("probe.items", model.preprocessing.examples()))
     tolerance = 1e-3 * max(float(np.abs(expected).max()), math.ulp(1.0))
     if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=tolerance):
         raise ArtifactError(
