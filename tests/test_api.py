@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 import likewise
 from likewise.api import METHODS, evaluate, train
-from likewise.data import Augmentation, load
-from likewise.distances import Cosine, Mahalanobis
+from likewise.data import Augmentation, Records, load
+from likewise.distances import Cosine, Euclidean, Mahalanobis
 from likewise.encoders import ConvNet, Standardize, encoder_for
 from likewise.errors import ArtifactError, DataError, InputError
 from likewise.evaluation import few_shot, retrieval
 from likewise.losses import SupCon
 from likewise.model import Model
+from likewise.relations import Pairs, Scores
 
 SEEN, UNSEEN = "digits:classes=0-4", "digits:classes=5-9"
 
@@ -37,7 +38,8 @@ def weights(model: Model) -> Tensor:
 def test_new_items_of_learned_classes_are_gathered_better_than_by_raw_pixels_and_untrained_nets() -> None:
     whole = load(SEEN)
     test = np.arange(len(whole)) % 2 == 1
-    result = evaluate(train(whole.take(~test)), whole.take(test), tasks=["retrieval", "verification"])
+    model = train(whole.take(~test), epochs=6)
+    result = evaluate(model, whole.take(test), tasks=["retrieval", "verification"])
     for control in ("raw", "untrained"):
         beside = result.controls[control]
         assert result["retrieval"]["map@r"].value > beside["retrieval"]["map@r"].value + 0.02
@@ -96,7 +98,10 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another() -> None:
     assert not torch.equal(weights(first), weights(other))
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+OF_LABELS = sorted(name for name, method in METHODS.items() if "labels" in method.learns_from)
+
+
+@pytest.mark.parametrize("name", OF_LABELS)
 def test_every_method_beats_raw_features_on_the_wines_it_has_not_seen(name: str) -> None:
     wine = load("wine")
     test = np.arange(len(wine)) % 2 == 1
@@ -111,19 +116,16 @@ def test_a_run_is_saved_with_all_that_trains_it_again(tmp_path: Path) -> None:
     model = train("iris", method="triplet", epochs=3, seed=4, dimension=5, out=tmp_path / "run")
     config = tomllib.loads((tmp_path / "run" / "config.toml").read_text())
     assert (config["data"], config["method"], config["epochs"], config["seed"]) == ("iris", "triplet", 3, 4)
-    assert config["data_fingerprint"] == load("iris").fingerprint
-    assert config["encoder"]["dimension"] == 5
+    assert config["trained"]["data_fingerprint"] == load("iris").fingerprint
+    assert config["dimension"] == 5
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines if line["stage"] == "held-out"] == [1, 2, 3]
     held = [line["validation_map@r"] for line in lines if line["stage"] == "held-out"]
-    assert config["best_epoch"] == 1 + held.index(max(held))
+    assert config["trained"]["best_epoch"] == 1 + held.index(max(held))
     assert [line["epoch"] for line in lines if line["stage"] == "all"] == list(
-        range(1, config["best_epoch"] + 1)
+        range(1, config["trained"]["best_epoch"] + 1)
     )
-    again = train(
-        config["data"], method=config["method"], epochs=config["epochs"], seed=config["seed"],
-        dimension=config["encoder"]["dimension"], augmentation=Augmentation(**config["augmentation"]),
-    )  # fmt: skip
+    again = train(**{name: value for name, value in config.items() if name != "trained"})
     assert again.fingerprint == Model.load(tmp_path / "run").fingerprint == model.fingerprint
 
 
@@ -211,6 +213,20 @@ def test_bad_data_leaves_nothing_behind(tmp_path: Path, data: object, found: str
     ("options", "found"),
     [
         ({"method": "suppcon"}, "did you mean supcon"),
+        ({"epoch": 3}, "there is no setting 'epoch'; did you mean epochs"),
+        ({"learningrate": 0.1}, "did you mean learning_rate"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, above 0; found 'fast'"),
+        ({"method": "cosent"}, "cosent learns from scores or pairs; found labels; for those there are"),
+        ({"figure": "accuracy"}, r"figure must be one of map@r, recall@1 where there are labels"),
+        ({"loss": {"margn": 0.1}}, "loss: SupCon has no such option .*'margn'"),
+        ({"augmentation": {"twist": 1.0}}, "augmentation takes shift, rotation, .*; found twist"),
+        ({"sampler": "shuffled"}, "may give batches without a pair alike, which supcon needs"),
+        ({"sampler": "hierarchical"}, "needs a column 'superclass'"),
+        ({"sampler": [[0, 1, 4, 5]]}, "sampler must be a function of labels"),
+        ({"device": "tpu9"}, "device must be cpu, cuda"),
+        ({"encoder": {"class": "Own"}}, "encoder was a Own, which isn't part of likewise"),
+        ({"loss": 3}, "loss must be a module, a function"),
+        ({"loss": lambda embeddings, labels: 0}, r"or distance= must give one"),
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"dimension": 0}, "dimension must be at least 1"),
         ({"loss": nn.MSELoss()}, r"loss\.distance"),
@@ -219,6 +235,51 @@ def test_bad_data_leaves_nothing_behind(tmp_path: Path, data: object, found: str
 def test_bad_options_are_refused(options: dict[str, object], found: str) -> None:
     with pytest.raises(InputError, match=found):
         train((X, Y), **options)  # type: ignore[arg-type]
+
+
+def test_a_plain_function_is_a_loss_when_it_is_said_how_to_compare() -> None:
+    seen: list[Tensor] = []
+
+    def pull(embeddings: Tensor, labels: Tensor) -> Tensor:
+        seen.append(labels)
+        same = labels[:, None] == labels
+        table = (embeddings[:, None] - embeddings).square().sum(-1)
+        return table[same].mean() + (1 - table[~same]).clamp(min=0).mean()
+
+    model = train("wine", loss=pull, distance=Euclidean(), epochs=10)
+    assert isinstance(model.distance, Euclidean)
+    assert int(max(labels.max() for labels in seen)) == 2
+    result = evaluate(model, "wine", tasks=["retrieval"])["retrieval"]["map@r"].value
+    assert result > retrieval(load("wine").X, load("wine").y)["map@r"].value + 0.05
+
+
+def test_a_sampler_of_ones_own_is_made_for_the_part_that_is_learned_from() -> None:
+    lengths: list[int] = []
+
+    def sampler(labels: np.ndarray) -> list[list[int]]:
+        lengths.append(len(labels))
+        return [[int(row) for row in np.flatnonzero(labels < 2)[::3]]] * 4
+
+    train("iris", sampler=sampler, epochs=2)
+    assert len(lengths) == 2 and lengths[0] < lengths[1] == 150
+    train("iris", sampler=[[0, 1, 60, 61]], hold_out=0.0, epochs=1)
+
+
+def test_the_second_pass_ends_with_the_best_epoch() -> None:
+    model = train("iris", method="triplet", epochs=8, seed=0)
+    held = [line["validation_map@r"] for line in model.history if line["stage"] == "held-out"]
+    best = 1 + held.index(max(held))
+    assert best < 8  # or this would show nothing
+    assert [line["epoch"] for line in model.history if line["stage"] == "all"] == list(range(1, best + 1))
+
+
+def test_without_holding_back_or_without_refitting_there_is_one_pass() -> None:
+    alone = train("iris", epochs=2, hold_out=0.0)
+    assert [line["stage"] for line in alone.history] == ["all", "all"]
+    assert alone.calibration is None
+    first = train("iris", epochs=2, refit=False)
+    assert [line["stage"] for line in first.history] == ["held-out", "held-out"]
+    assert first.calibration is not None
 
 
 def test_a_foreign_output_folder_is_refused_before_training(tmp_path: Path) -> None:
@@ -259,11 +320,34 @@ def test_a_bar_is_shown_when_asked_for_and_not_otherwise(capsys: pytest.CaptureF
     assert shown.out == "" and "training" in shown.err
 
 
-@pytest.mark.parametrize("tasks", [["ranking"], [], "clusters"])
+@pytest.mark.parametrize("tasks", [["rank"], [], "clusters"])
 def test_unknown_tasks_are_refused(tasks: object) -> None:
     model = Model(Bare(), Cosine(), Standardize((4,)))
-    with pytest.raises(InputError, match="tasks must be among retrieval, verification, few_shot"):
+    with pytest.raises(
+        InputError, match="tasks must be among retrieval, verification, few_shot, clustering, ranking"
+    ):
         evaluate(model, "iris", tasks=tasks)  # type: ignore[arg-type]
+
+
+def test_tables_are_judged_by_what_they_say() -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(60, 3)).astype(np.float32)
+    model = Model(nn.Identity(), Euclidean(), Standardize((3,)))
+    left, right = np.arange(30), np.arange(30, 60)
+    gaps = np.linalg.norm(X[left] - X[right], axis=1)
+    pairs = Records(X, None, "pairs", relation=Pairs(left, right, gaps < np.median(gaps)))
+    result = evaluate(model, pairs, controls=False)
+    assert result["verification"]["auc"].value == 1.0
+    scores = Records(X, None, "scores", relation=Scores(left, right, -(gaps**2)))
+    result = evaluate(model, scores)
+    assert result["ranking"]["spearman"].value == pytest.approx(1.0)
+    assert set(result.controls) == {"raw", "untrained"}
+    with pytest.raises(InputError, match="scores: retrieval can't be judged on it; ranking can"):
+        evaluate(model, scores, tasks=["retrieval"])
+    with pytest.raises(InputError, match="evaluation needs labels, or a table"):
+        evaluate(model, Records(X, None, "bare"))
+    labelled = evaluate(model, Records(X, left.repeat(2) // 10, "rows"), tasks="clustering", controls=False)
+    assert list(labelled.reports) == ["clustering"]
 
 
 def test_one_class_cannot_be_judged() -> None:

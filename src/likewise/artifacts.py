@@ -21,6 +21,7 @@ from typing import Any
 from likewise.errors import ArtifactError
 
 __all__ = [
+    "amend_folder",
     "canonical_json",
     "check_output",
     "read_folder",
@@ -33,7 +34,9 @@ __all__ = [
 _SELF = "manifest_sha256"
 _ZEROS = "0" * 64
 _MANIFEST_LIMIT = 64 * 1024 * 1024
-_SCRATCH = frozenset({"checkpoint"})
+_SCRATCH = frozenset({"checkpoint", "journal"})
+_UNFINISHED = frozenset({"checkpoint", "metrics.jsonl", "failed-batch.json"})
+"""What a training that was broken off leaves where no run stood before."""
 
 
 def sha256(data: bytes) -> str:
@@ -75,7 +78,7 @@ def check_output(path: str | os.PathLike[str], *, manifest: str, kind: str) -> P
         if not target.is_dir():
             raise ArtifactError(f"{path}: the output must be a folder; found a file; choose another name")
         held = sorted(entry.name for entry in target.iterdir())
-        if held:
+        if held and not _is_unfinished(target, held):
             try:
                 content = read_manifest(target, manifest=manifest, kind=kind)
             except ArtifactError as error:
@@ -208,6 +211,30 @@ def read_folder(
     return content, files
 
 
+def amend_folder(
+    path: str | os.PathLike[str], files: Mapping[str, bytes], *, manifest: str, kind: str
+) -> None:
+    """Add files to a folder of ours, or replace some of its own; all else stays to the byte.
+
+    Parameters
+    ----------
+    path : path
+        The folder; it is verified first.
+    files : mapping of relative POSIX path to bytes
+        What to add or replace.
+    manifest, kind : str
+        The manifest's file name, and the ``format`` that it must state.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_folder` and :func:`write_folder`.
+    """
+    content, held = read_folder(path, manifest=manifest, kind=kind)
+    said = {key: value for key, value in content.items() if key not in ("format", "files", _SELF)}
+    write_folder(path, {**held, **files}, said, manifest=manifest, kind=kind)
+
+
 def read_manifest(folder: Path, *, manifest: str, kind: str) -> dict[str, Any]:
     """Read and verify the manifest alone.
 
@@ -244,6 +271,19 @@ def read_manifest(folder: Path, *, manifest: str, kind: str) -> dict[str, Any]:
     return content
 
 
+def _is_unfinished(target: Path, held: list[str]) -> bool:
+    """Whether a folder holds what a training that was broken off leaves, and nothing else."""
+
+    def left(name: str) -> bool:
+        partial = name.startswith(".") and name.endswith(".partial")
+        return name in _UNFINISHED or partial or name.startswith("events.out.tfevents.")
+
+    if "checkpoint" not in held or not all(map(left, held)) or not (target / "checkpoint").is_dir():
+        return False
+    inside = [entry.name for entry in (target / "checkpoint").iterdir()]
+    return all(name == "state" or name.startswith(".state.") or left(name) for name in inside)
+
+
 def _check_name(name: str, place: Path) -> None:
     parts = PurePosixPath(name).parts
     if not parts or name.startswith("/") or ".." in parts or "\\" in name or "\0" in name or ":" in name:
@@ -251,9 +291,9 @@ def _check_name(name: str, place: Path) -> None:
 
 
 def _read_file(place: Path, folder: Path) -> bytes:
-    if not place.is_file() or not place.resolve().is_relative_to(folder.resolve()):
-        raise ArtifactError(f"{place}: the file is missing, isn't a plain file or leads out of {folder}")
     try:
+        if not place.is_file() or not place.resolve().is_relative_to(folder.resolve()):
+            raise ArtifactError(f"{place}: the file is missing, isn't a plain file or leads out of {folder}")
         return place.read_bytes()
     except OSError as error:
         raise ArtifactError(f"{place}: can't be read ({error.strerror or error})") from error

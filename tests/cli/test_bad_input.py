@@ -31,7 +31,7 @@ BAD_DATA = {
     "objects as labels": ({"X": X, "y": np.array(["a", 1, None] * 4, dtype=object)}, "Python objects"),
     "objects as items": ({"X": X.astype(object), "y": Y}, "Python objects"),
     "strings as items": ({"X": X.astype(str), "y": Y}, "numbers"),
-    "no labels": ({"X": X}, "X and y"),
+    "no items to read": ({"y": Y}, "X"),
     "no items": ({"X": X[:0], "y": Y[:0]}, "(0, 4)"),
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import likewise as library
+from likewise.cli.parser import _COMMANDS
 from likewise.data import record
 from likewise.model import Model
 from likewise.search import Index
@@ -121,7 +122,7 @@ def test_doctor_tells_a_missing_package_and_the_extra_that_brings_it(likewise, m
 def test_help_gives_each_command_one_line(likewise) -> None:
     said = likewise("--help")
     assert said.status == 0
-    commands = ["demo", "train", "evaluate", "index", "search", "verify", "list", "doctor"]
+    commands = list(_COMMANDS)
     listed = said.out.partition("COMMAND\n")[2].partition("\n\n")[0].splitlines()
     assert [line.split()[0] for line in listed] == commands
     assert all(len(line) <= 80 for line in said.out.splitlines())

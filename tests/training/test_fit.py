@@ -13,8 +13,21 @@ from torch import Tensor, nn
 from likewise.data import Augmentation, ClassBalancedSampler, Records, load, records_from_arrays
 from likewise.distances import Distance, Euclidean, Mahalanobis
 from likewise.encoders import MLP, Standardize
-from likewise.errors import InputError, LikewiseError
-from likewise.training import Epoch, Schedule, fit, mean_average_precision
+from likewise.errors import InputError
+from likewise.losses import NormalizedSoftmax
+from likewise.training import (
+    Epoch,
+    HeldOut,
+    Learner,
+    NotFiniteError,
+    OutOfMemoryError,
+    Schedule,
+    Stepping,
+    Task,
+    fit,
+    mean_average_precision,
+)
+from likewise.training.task import Batch
 
 
 class Pull(nn.Module):
@@ -53,10 +66,11 @@ def run(records: Records, *, epochs: int = 15, seed: int = 0, loss: nn.Module | 
     result = fit(
         encoder,
         loss,
-        records,
-        sampler=ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4, seed=seed),
+        Task(records),
+        sampler=options.pop(
+            "sampler", ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4, seed=seed)
+        ),
         schedule=options.pop("schedule", Schedule(epochs=epochs, learning_rate=0.03)),
-        distance=options.pop("distance", Euclidean()),
         preprocessing=Standardize.learned_from(records.X),
         seed=seed,
         **options,
@@ -91,12 +105,11 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_the_global_generator_alone
         fit(
             encoder,
             Pull(),
-            images,
+            Task(images),
             sampler=ClassBalancedSampler(
                 images.y, classes_per_batch=3, items_per_class=4, batches=3, seed=seed
             ),
             schedule=Schedule(epochs=2),
-            distance=Euclidean(),
             preprocessing=Standardize.learned_from(images.X),
             augmentation=Augmentation(shift=0.1, rotation=10),
             seed=seed,
@@ -121,15 +134,14 @@ def test_the_best_epoch_on_held_out_classes_is_kept() -> None:
     result = fit(
         encoder,
         loss,
-        records,
+        Task(records),
         sampler=ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4),
         schedule=Schedule(epochs=8, learning_rate=0.3),
-        distance=loss.distance,
         preprocessing=preparation,
-        validation=held,
+        validation=HeldOut(held, loss.distance, preparation),
         on_epoch=remember,
     )
-    figures = [epoch.map_at_r for epoch in result.epochs]
+    figures = [epoch.figures["map@r"] for epoch in result.epochs]
     assert len({round(figure, 6) for figure in figures}) > 2
     best = figures.index(max(figures))
     assert result.best == result.epochs[best]
@@ -177,10 +189,9 @@ def test_stopping_early_follows_the_same_schedule() -> None:
     fit(
         encoder,
         Pull(),
-        records,
+        Task(records),
         sampler=ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4),
         schedule=Schedule(epochs=6, learning_rate=0.03),
-        distance=Euclidean(),
         preprocessing=Standardize.learned_from(records.X),
         on_epoch=lambda _: whole.append(encoder.layers[0].weight.detach().clone()),
     )
@@ -201,8 +212,8 @@ class Broken(Pull):
 @pytest.mark.parametrize(
     ("value", "kind", "found"),
     [
-        (torch.tensor(torch.nan), LikewiseError, "nan in epoch 1, batch 1"),
-        (torch.tensor(torch.inf), LikewiseError, "inf in epoch 1, batch 1"),
+        (torch.tensor(torch.nan), NotFiniteError, "nan in epoch 1, batch 1"),
+        (torch.tensor(torch.inf), NotFiniteError, "inf in epoch 1, batch 1"),
         (torch.ones(3), InputError, r"scalar; found shape \(3,\)"),
     ],
 )
@@ -231,14 +242,144 @@ def test_nothing_to_learn_is_refused() -> None:
         fit(
             nn.Identity(),
             Pull(),
-            records,
+            Task(records),
             sampler=ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4),
             schedule=Schedule(epochs=1),
-            distance=Euclidean(),
             preprocessing=Standardize((6,)),
         )
 
 
 def test_the_line_of_an_epoch_is_json() -> None:
-    line = Epoch(epoch=3, loss=0.5, map_at_r=None, seconds=1.23456).line()
-    assert line == {"epoch": 3, "loss": 0.5, "validation_map@r": None, "seconds": 1.235}
+    line = Epoch(epoch=3, loss=0.5, figures={"map@r": 0.25}, seconds=2.00049, items=100, stage="all").line()
+    assert line == {
+        "stage": "all",
+        "epoch": 3,
+        "loss": 0.5,
+        "validation_map@r": 0.25,
+        "seconds": 2.0,
+        "items_per_second": 50.0,
+    }
+
+
+def test_a_sampler_of_ones_own_is_any_sized_iterable_of_lists() -> None:
+    records = signal()
+    rows = [[0, 1, 12, 13], [24, 25, 36, 37]]
+    seen: list[list[int]] = []
+
+    class Remember(Pull):
+        def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+            seen.append(labels.tolist())
+            return super().forward(embeddings, labels)
+
+    run(records, epochs=2, loss=Remember(), sampler=rows)
+    assert seen == [[0, 0, 1, 1], [2, 2, 3, 3]] * 2
+    with pytest.raises(InputError, match="gave no batch"):
+        run(records, sampler=[])
+
+
+def test_patience_stops_after_so_many_epochs_without_a_better_figure() -> None:
+    figures = iter([0.1, 0.5, 0.4, 0.5, 0.3, 0.9, 0.9])
+
+    class Scripted:
+        figure = "score"
+
+        def __call__(self, encoder: nn.Module) -> dict[str, float]:
+            return {"score": next(figures)}
+
+    _, _, result = run(signal(), epochs=7, validation=Scripted(), patience=3)
+    assert [epoch.figures["score"] for epoch in result.epochs] == [0.1, 0.5, 0.4, 0.5, 0.3]
+    assert result.best.epoch == 2  # the first among equals
+
+
+def test_accumulated_batches_move_the_weights_once_by_their_mean() -> None:
+    records = signal()
+    rows = [[0, 1, 12, 13], [24, 25, 36, 37], [2, 3, 26, 27]]  # a step of two batches, and one of one
+
+    def weights(batches: list[list[int]], accumulate: int) -> Tensor:
+        encoder, _, _ = run(
+            records,
+            sampler=batches,
+            schedule=Schedule(epochs=1, warm_up=0.0, shape="constant", weight_decay=0.0),
+            stepping=Stepping(accumulate=accumulate),
+        )
+        return encoder.layers[0].weight.detach().clone()
+
+    class Mean(Pull):
+        """The mean of the losses of each four rows."""
+
+        def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+            pull = super().forward
+            parts = zip(embeddings.split(4), labels.split(4), strict=True)
+            return torch.stack([pull(*part) for part in parts]).mean()
+
+    encoder, _, _ = run(
+        records,
+        loss=Mean(),
+        sampler=[rows[0] + rows[1], rows[2]],
+        schedule=Schedule(epochs=1, warm_up=0.0, shape="constant", weight_decay=0.0),
+    )
+    torch.testing.assert_close(weights(rows, 2), encoder.layers[0].weight.detach(), rtol=1e-5, atol=1e-7)
+    assert not torch.allclose(weights(rows, 1), encoder.layers[0].weight.detach())
+
+
+class Small(nn.Module):
+    """Runs out of memory with more than so many items at once."""
+
+    def __init__(self, most: int, error: type[Exception] = MemoryError) -> None:
+        super().__init__()
+        self.layer, self.most, self.error = nn.Linear(6, 2), most, error
+
+    def forward(self, items: Tensor) -> Tensor:
+        if len(items) > self.most:
+            raise self.error("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+        return self.layer(items)
+
+
+@pytest.mark.parametrize("error", [MemoryError, RuntimeError, torch.OutOfMemoryError])
+def test_out_of_memory_names_a_size_that_then_fits(error: type[Exception]) -> None:
+    records = signal()
+
+    def train(cached: int) -> None:
+        fit(
+            Small(4, error),
+            Pull(),
+            Task(records),
+            sampler=ClassBalancedSampler(records.y, classes_per_batch=3, items_per_class=4),
+            schedule=Schedule(epochs=1),
+            preprocessing=Standardize((6,)),
+            stepping=Stepping(cached_gradients=cached),
+        )
+
+    with pytest.raises(OutOfMemoryError, match=r"12 items a batch .* cached_gradients=3 fits"):
+        train(0)
+    with pytest.raises(OutOfMemoryError, match="cached_gradients=2 fits"):
+        train(5)
+    train(3)
+
+
+def test_a_failure_that_is_not_of_memory_is_passed_on() -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(
+            Small(4, ZeroDivisionError),
+            Pull(),
+            Task(signal()),
+            sampler=[list(range(12))],
+            schedule=Schedule(epochs=1),
+            preprocessing=Standardize((6,)),
+        )
+
+
+def test_class_weights_count_each_class_alike() -> None:
+    X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    task = Task(records_from_arrays(X, ["a", "a", "a", "a", "b", "b"]), class_weights=True)
+    weights = task.batch(list(range(6))).weights
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.tensor([0.75] * 4 + [1.5] * 2))
+    loss = NormalizedSoftmax(2, 3)
+    learner = Learner(nn.Identity(), loss, schedule=Schedule(epochs=1), stepping=Stepping())
+    alone = [
+        learner.gradients(torch.from_numpy(X[[row]]), Batch(np.array([row]), torch.tensor([row // 4])))
+        for row in range(6)
+    ]
+    together = learner.gradients(torch.from_numpy(X), task.batch(list(range(6))))
+    assert together == pytest.approx((np.mean(alone[:4]) + np.mean(alone[4:])) / 2, rel=1e-5)

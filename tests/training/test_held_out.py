@@ -9,19 +9,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import nn
 
-from likewise.data import records_from_arrays
+from likewise.data import Records, records_from_arrays
 from likewise.distances import Cityblock, Euclidean
 from likewise.encoders import Standardize
-from likewise.errors import DataError
-from likewise.training import (
-    METHODS,
-    HoldOut,
-    calibrate,
-    hold_out,
-    mean_average_precision,
-    method_from_name,
-    platt,
-)
+from likewise.errors import DataError, InputError
+from likewise.relations import Pairs, Scores, Triplets
+from likewise.training import HeldOut, HoldOut, calibrate, hold_out, mean_average_precision, platt
 
 
 @pytest.mark.parametrize(("n_classes", "held_back"), [(4, 2), (5, 2), (10, 2), (15, 3), (100, 20)])
@@ -134,10 +127,76 @@ def test_no_calibration_where_distances_mean_nothing() -> None:
     )
 
 
-def test_methods_are_listed_under_their_names() -> None:
-    assert {"contrastive", "supcon", "triplet"} <= set(METHODS)
-    for name, method in METHODS.items():
-        assert method.name == name and method.about and method.source
-        assert method.classes_per_batch >= 2 and method.items_per_class >= 2
-    with pytest.raises(Exception, match="did you mean supcon"):
-        method_from_name("subcon")
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 99))
+def test_figures_of_tables_are_their_definitions(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    X = generator.integers(8, size=(12, 1)).astype(np.float32)  # whole numbers, so that ties are ties
+    left, right = generator.integers(12, size=(2, 9))
+    right = np.where(left == right, (left + 1) % 12, right)
+    same = np.arange(9) < 4
+    score = generator.integers(4, size=9).astype(float) + np.arange(9) / 100
+
+    def figures(relation: object) -> dict[str, float]:
+        records = Records(X, None, "table", relation=relation)
+        return HeldOut(records, Euclidean(), Standardize((1,)))(nn.Identity())
+
+    distances = [float(np.linalg.norm(X[i] - X[j])) for i, j in zip(left, right, strict=True)]
+    wins = [
+        1.0 if a < b else 0.5 if a == b else 0.0
+        for a, alike in zip(distances, same, strict=True)
+        for b, other in zip(distances, same, strict=True)
+        if alike and not other
+    ]
+    assert figures(Pairs(left, right, same))["auc"] == pytest.approx(np.mean(wins), abs=1e-6)
+
+    def ranks(values: list[float]) -> np.ndarray:
+        return np.array([sum(o < v for o in values) + (sum(o == v for o in values) + 1) / 2 for v in values])
+
+    expected = -np.corrcoef(ranks(distances), ranks(score.tolist()))[0, 1]
+    assert figures(Scores(left, right, score))["spearman"] == pytest.approx(expected, abs=1e-6)
+    negative = np.array(
+        [next(n for n in range(12) if n not in (i, j)) for i, j in zip(left, right, strict=True)]
+    )
+    closer = [
+        np.linalg.norm(X[i] - X[j]) < np.linalg.norm(X[i] - X[n])
+        for i, j, n in zip(left, right, negative, strict=True)
+    ]
+    found = figures(Triplets(left, right, negative))["triplet_accuracy"]
+    assert found == pytest.approx(np.mean(closer), abs=1e-6)
+
+
+def test_recall_and_a_figure_by_name() -> None:
+    X = np.array([[0.0], [0.1], [1.0], [1.2], [5.0]], dtype=np.float32)
+    records = records_from_arrays(X, [0, 0, 1, 0, 1])
+    judged = HeldOut(records, Euclidean(), Standardize((1,)), figure="recall@1")
+    assert judged.figure == "recall@1"
+    # Nearest to 0.0: 0.1; to 0.1: 0.0; to 1.0: 1.2 (another class); to 1.2: 1.0; to 5.0: 1.2.
+    assert judged(nn.Identity())["recall@1"] == pytest.approx(2 / 5)
+    with pytest.raises(InputError, match=r"figure must be one of map@r, recall@1 .* found 'auc'"):
+        HeldOut(records, Euclidean(), Standardize((1,)), figure="auc")
+
+
+def test_nothing_to_hold_back_is_refused() -> None:
+    X = np.zeros((3, 2), dtype=np.float32)
+    with pytest.raises(DataError, match="at least four entries; found 1"):
+        hold_out(Records(X, None, "few", relation=Pairs([0], [1], [1])), seed=0)
+    with pytest.raises(DataError, match="at least four items; found 3"):
+        hold_out(Records(X, None, "few"), seed=0)
+
+
+def test_calibration_on_pairs_that_were_listed() -> None:
+    generator = np.random.default_rng(0)
+    X = generator.normal(size=(400, 1)).astype(np.float32)
+    left, right = np.arange(0, 400, 2), np.arange(1, 400, 2)
+    gap = np.abs(X[left, 0] - X[right, 0])
+    same = generator.random(200) < 1 / (1 + np.exp(4 * (gap - 1)))
+    pairs = Records(X, None, "pairs", relation=Pairs(left, right, same))
+    held = HoldOut(pairs, pairs, "entries")
+    calibration = calibrate(nn.Identity(), Euclidean(), Standardize((1,)), held, seed=0)
+    assert calibration is not None
+    assert calibration.slope == pytest.approx(4, abs=1.2)
+    assert calibration.threshold == pytest.approx(1, abs=0.25)
+    scored = Records(X, None, "scores", relation=Scores(left, right, same.astype(float)))
+    unknown = HoldOut(scored, scored, "entries")
+    assert calibrate(nn.Identity(), Euclidean(), Standardize((1,)), unknown, seed=0) is None

@@ -1,111 +1,101 @@
 """The training loop: plain PyTorch, an encoder and a loss, deterministic by seed.
 
-It validates on classes held back from training, and keeps the weights of the best epoch. It doesn't
-know what a method is, where data comes from, or what a saved run looks like.
+It validates on what is held back, and keeps the weights of the best epoch. It doesn't know what a method
+is, where data comes from, or what a saved run looks like; a keeper takes its state and gives it back.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from likewise.data import Augmentation, ClassBalancedSampler, Records
-from likewise.distances import Distance
-from likewise.encoders import Standardize
+from likewise.data import Augmentation
 from likewise.errors import InputError, LikewiseError
-from likewise.training.validation import mean_average_precision
+from likewise.training.interruption import Interruption
+from likewise.training.learner import Learner, NotFiniteError, Stepping
+from likewise.training.memory import OutOfMemoryError, fitting_size, is_out_of_memory
+from likewise.training.progress import Epoch, Fit
+from likewise.training.randomness import seeded
+from likewise.training.reading import Prepared, Reader
+from likewise.training.schedule import Schedule
+from likewise.training.state import Saved, captured, restored
+from likewise.training.task import Task
 
-__all__ = ["Epoch", "Fit", "Schedule", "fit"]
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How the weights move: AdamW, a short linear warm-up, then half a cosine down to zero.
-
-    Parameters
-    ----------
-    epochs : int >= 1
-        Passes; the cosine ends with the last.
-    learning_rate : float > 0
-        The encoder's, at its highest.
-    loss_learning_rate : float > 0
-        Of parameters of the loss and its distance.
-    weight_decay : float >= 0
-        Of the encoder.
-    stop_after : int, optional
-        Stop after this many epochs of the same schedule.
-    """
-
-    epochs: int
-    learning_rate: float = 2e-3
-    loss_learning_rate: float = 2e-2
-    weight_decay: float = 1e-4
-    stop_after: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise InputError(f"epochs must be at least 1; found {self.epochs}")
-        if not (self.learning_rate > 0 and self.loss_learning_rate > 0 and self.weight_decay >= 0):
-            raise InputError(
-                "learning rates must be over 0 and weight_decay at least 0; found "
-                f"{self.learning_rate}, {self.loss_learning_rate} and {self.weight_decay}"
-            )
-        if self.stop_after is not None and not 1 <= self.stop_after <= self.epochs:
-            raise InputError(f"stop_after must lie between 1 and epochs; found {self.stop_after}")
-
-    def factor(self, step: int, steps: int) -> float:
-        """By what the learning rates are multiplied at this step of so many."""
-        warm = max(1, steps // 20)
-        return min(1.0, (step + 1) / warm) * (1 + math.cos(math.pi * step / steps)) / 2
+__all__ = ["Batches", "Keeper", "Validation", "fit"]
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave; ``map@r`` is None where nothing was held back."""
+class Batches(Protocol):
+    """Lists of numbers of what a task draws from, and how many lists make an epoch."""
 
-    epoch: int
-    loss: float
-    map_at_r: float | None
-    seconds: float
+    def __len__(self) -> int:
+        """Batches an epoch."""
 
-    def line(self) -> dict[str, Any]:
-        """For ``metrics.jsonl``."""
-        return {
-            "epoch": self.epoch,
-            "loss": self.loss,
-            "validation_map@r": self.map_at_r,
-            "seconds": round(self.seconds, 3),
-        }
+    def __iter__(self) -> Iterator[list[int]]:
+        """Those of the next epoch."""
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A finished training: its epochs, and which one's weights the encoder and the loss now hold."""
+class Validation(Protocol):
+    """Judges an encoder on what was held back."""
 
-    epochs: tuple[Epoch, ...]
-    best: Epoch = field(repr=False)
+    figure: str
+    """The one that chooses the epoch; larger is better."""
+
+    def __call__(self, encoder: nn.Module) -> Mapping[str, float]:
+        """Every figure by name."""
+
+
+class Keeper(Protocol):
+    """Keeps the state of a training while it runs."""
+
+    def saved(self) -> Saved | None:
+        """The state to go on from, where there is one."""
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+
+    def save(self, state: Saved) -> None:
+        """Keep this state."""
+
+    def failed(self, facts: Mapping[str, Any]) -> str:
+        """Keep what is known of a batch whose loss isn't finite; say where, for the message."""
+
+
+@dataclass
+class _Run:
+    """Where a training stands, beside the weights."""
+
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    items: int = 0
+    seconds: float = 0.0
+    best: int | None = None
 
 
 def fit(
     encoder: nn.Module,
     loss: nn.Module,
-    records: Records,
+    task: Task,
     *,
-    sampler: ClassBalancedSampler,
+    sampler: Batches,
     schedule: Schedule,
-    distance: Distance,
-    preprocessing: Standardize,
-    validation: Records | None = None,
+    preprocessing: nn.Module,
+    validation: Validation | None = None,
     augmentation: Augmentation | None = None,
     projection: nn.Module | None = None,
+    stepping: Stepping | None = None,
+    patience: int | None = None,
     seed: int = 0,
+    device: torch.device | None = None,
+    workers: int = 0,
+    stage: str = "all",
+    keeper: Keeper | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Fit:
     """Train an encoder in place.
@@ -115,27 +105,36 @@ def fit(
     encoder : nn.Module
         Maps items (n, ...) to embeddings (n, d).
     loss : nn.Module
-        ``loss(embeddings, labels)`` gives a scalar; its parameters are learned at their own rate.
-    records : Records
-        What to learn from.
-    sampler : ClassBalancedSampler
-        Batches of row numbers of ``records``; drawn from epoch 0 on.
+        ``loss(embeddings, relation)`` gives a scalar; its parameters are learned at their own rate.
+    task : Task
+        What to learn.
+    sampler : Batches
+        Lists of numbers of what the task draws from; one of ours begins each epoch by its number.
     schedule : Schedule
         Epochs and learning rates.
-    distance : Distance
-        Compares embeddings for validation; usually ``loss.distance``.
-    preprocessing : Standardize
+    preprocessing : nn.Module
         Applied to every item, after augmentation.
-    validation : Records, optional
-        Held-back items, of other classes where there are enough: the weights of the epoch with the
-        best MAP@R on them are kept (the first among equals). Without, those of the last epoch.
+    validation : Validation, optional
+        The weights of the epoch with the best figure are kept (the first among equals). Without, those of
+        the last epoch.
     augmentation : Augmentation, optional
         Changes items at random.
     projection : nn.Module, optional
         Stands between encoder and loss while training and is dropped after: what it forgets for the sake
         of the classes at hand, the embedding keeps for others (Khosla et al. 2020, section 3).
+    stepping : Stepping, optional
+        Precision, clipping, accumulation, cached gradients, average.
+    patience : int, optional
+        Stop after so many epochs without a better figure.
     seed : int
-        Of augmentation, and of PyTorch's own generator while training runs (restored after).
+        Of augmentation, and of the generators of PyTorch, NumPy and Python while training runs (given back
+        after).
+    device, workers
+        Where to compute, and how many processes read items.
+    stage : str
+        What :class:`Epoch` is told.
+    keeper : Keeper, optional
+        Takes checkpoints, and gives one back to go on from. With one, Ctrl-C saves before it stops.
     on_epoch : callable, optional
         Called with each :class:`Epoch`.
 
@@ -145,91 +144,224 @@ def fit(
 
     Raises
     ------
-    LikewiseError
-        The loss isn't a finite scalar; the epoch and batch are named.
+    NotFiniteError
+        The loss became NaN or infinite; epoch and batch are named, and its rows kept.
+    OutOfMemoryError
+        A batch doesn't fit; the setting and the size that fits are named.
+    InputError
+        The loss isn't a scalar, or there is nothing to learn.
     """
-    learned = encoder if projection is None else nn.Sequential(encoder, projection)
-    optimizer = torch.optim.AdamW(_groups(learned, loss, schedule))
-    rates = [group["lr"] for group in optimizer.param_groups]
-    items, labels = torch.from_numpy(records.X), torch.from_numpy(records.codes)
-    generator = torch.Generator().manual_seed(seed)
-    steps = schedule.epochs * len(sampler)
-    done: list[Epoch] = []
-    kept = _Kept(encoder, loss)
-    best: Epoch | None = None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for epoch in range(schedule.stop_after or schedule.epochs):
-            started = time.perf_counter()
-            encoder.train()
-            loss.train()
-            sampler.set_epoch(epoch)
-            total = 0.0
-            for batch, rows in enumerate(sampler):
-                factor = schedule.factor(epoch * len(sampler) + batch, steps)
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * factor
-                chosen = items[rows]
-                if augmentation is not None:
-                    chosen = augmentation(chosen, generator=generator)
-                value = loss(learned(preprocessing(chosen)), labels[rows])
-                _check_loss(value, epoch, batch)
-                optimizer.zero_grad(set_to_none=True)
-                value.backward()
-                optimizer.step()
-                total += float(value.detach())
-            encoder.eval()
-            figure = None
-            if validation is not None:
-                figure = mean_average_precision(encoder, distance, preprocessing, validation)
-            ended = Epoch(epoch + 1, total / len(sampler), figure, time.perf_counter() - started)
-            done.append(ended)
-            if best is None or figure is None or figure > (best.map_at_r or 0.0):
-                best = ended
-                if validation is not None:
-                    kept.take()
-            if on_epoch is not None:
-                on_epoch(ended)
-    if best is None:
-        raise InputError("epochs must be at least 1")
-    if validation is not None:
-        kept.give_back()
-    encoder.eval()
-    loss.eval()
-    return Fit(tuple(done), best)
+    with seeded(seed):
+        learner = Learner(
+            encoder,
+            loss,
+            schedule=schedule,
+            stepping=stepping or Stepping(),
+            projection=projection,
+            device=device,
+        )
+        reader = Reader(
+            task,
+            preprocessing=preprocessing,
+            augmentation=augmentation,
+            seed=seed,
+            device=device,
+            workers=workers,
+        )
+        loop = _Loop(learner, reader, sampler, validation, patience, stage, keeper, on_epoch)
+        return loop.run()
 
 
-def _groups(encoder: nn.Module, loss: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    own = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    seen = {id(parameter) for parameter in own}
-    of_loss = [p for p in loss.parameters() if p.requires_grad and id(p) not in seen]
-    if not own and not of_loss:
-        raise InputError("encoder has no parameter to learn, and neither has the loss")
-    groups = [
-        {"params": own, "lr": schedule.learning_rate, "weight_decay": schedule.weight_decay},
-        {"params": of_loss, "lr": schedule.loss_learning_rate, "weight_decay": 0.0},
-    ]
-    return [group for group in groups if group["params"]]
+class _Loop:
+    """The state of :func:`fit` while it runs."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        reader: Reader,
+        sampler: Batches,
+        validation: Validation | None,
+        patience: int | None,
+        stage: str,
+        keeper: Keeper | None,
+        on_epoch: Callable[[Epoch], None] | None,
+    ) -> None:
+        self.learner, self.reader, self.sampler = learner, reader, sampler
+        self.batches = len(sampler)
+        self.validation, self.patience, self.stage = validation, patience, stage
+        self.keeper, self.on_epoch = keeper, on_epoch
+        self.done: list[Epoch] = []
+        self.kept: dict[str, Tensor] = {}
+        self.at = _Run()
+
+    def run(self) -> Fit:
+        last = self.learner.schedule.last
+        saved = None if self.keeper is None else self.keeper.saved()
+        if saved is not None:
+            self._restore(saved)
+        elif self.keeper is not None:
+            self.keeper.save(self._state())
+        with Interruption() if self.keeper is not None else _Uninterrupted() as interruption:
+            while self.at.epoch < last and not self._out_of_patience():
+                self._epoch(interruption)
+            if interruption.asked:
+                self._stop()
+        if self.validation is not None and self.kept:
+            _put_back(self.kept, self.learner)
+        elif self.learner.average is not None:
+            self.learner.average.exchange()
+        self.learner.eval()
+        assert self.at.best is not None
+        return Fit(tuple(self.done), self.done[self.at.best])
+
+    def _epoch(self, interruption: Any) -> None:
+        at, learner = self.at, self.learner
+        started = time.perf_counter() - at.seconds
+        learner.train()
+        accumulate = learner.stepping.accumulate
+        steps = learner.schedule.epochs * -(-self.batches // accumulate)
+        for prepared in self.reader.epoch(self.sampler, at.epoch, start=at.batch):
+            at.total += self._gradients(prepared)
+            at.batch += 1
+            at.items += len(prepared.items)
+            if at.batch % accumulate == 0 or at.batch == self.batches:
+                step = at.epoch * -(-self.batches // accumulate) + (at.batch - 1) // accumulate
+                learner.step(learner.schedule.factor(step, steps))
+                at.seconds = time.perf_counter() - started
+                if interruption.asked:
+                    self._stop()
+                if at.batch < self.batches and self.keeper is not None and self.keeper.due():
+                    self.keeper.save(self._state())
+            if at.batch == self.batches:
+                break
+        self._end(started)
+
+    def _stop(self) -> NoReturn:
+        """Save what there is, and end as Ctrl-C does."""
+        if self.keeper is not None:
+            self.keeper.save(self._state())
+        raise KeyboardInterrupt
+
+    def _end(self, started: float) -> None:
+        """Judge the epoch, keep its weights where they are the best so far, and tell of it."""
+        at, learner = self.at, self.learner
+        if not at.batch:
+            raise InputError("the sampler gave no batch; every epoch needs one")
+        learner.eval()
+        with nullcontext() if learner.average is None else learner.average.applied():
+            figures = {} if self.validation is None else dict(self.validation(learner.encoder))
+            better = self.validation is None or self._better(self.validation, figures)
+            if better and self.validation is not None:
+                self.kept = _copied(learner)
+        ended = Epoch(
+            epoch=at.epoch + 1,
+            loss=at.total / at.batch,
+            figures=figures,
+            seconds=time.perf_counter() - started,
+            items=at.items,
+            epochs=learner.schedule.last,
+            stage=self.stage,
+        )
+        self.done.append(ended)
+        self.at = _Run(epoch=at.epoch + 1, best=len(self.done) - 1 if better else at.best)
+        if self.on_epoch is not None:
+            self.on_epoch(ended)
+        if self.keeper is not None and self.keeper.due():
+            self.keeper.save(self._state())
+
+    def _better(self, validation: Validation, figures: Mapping[str, float]) -> bool:
+        best = self.at.best
+        return best is None or figures[validation.figure] > self.done[best].figures[validation.figure]
+
+    def _out_of_patience(self) -> bool:
+        if self.patience is None or self.at.best is None or self.at.batch:
+            return False
+        return len(self.done) - 1 - self.at.best >= self.patience
+
+    def _gradients(self, prepared: Prepared) -> float:
+        learner, at = self.learner, self.at
+        weight = 1.0 / self._batches_of_this_step()
+        where = f"epoch {at.epoch + 1}, batch {at.batch + 1}"
+        try:
+            return learner.gradients(prepared.items, prepared.batch, weight=weight)
+        except NotFiniteError as error:
+            rows = prepared.batch.rows.tolist()
+            told = f"rows {', '.join(map(str, rows[:5]))}{' ...' if len(rows) > 5 else ''}"
+            if self.keeper is not None:
+                ids = self.reader.task.records.ids
+                told = self.keeper.failed(
+                    {
+                        "epoch": at.epoch + 1,
+                        "batch": at.batch + 1,
+                        "reason": str(error),
+                        "rows": rows,
+                        "ids": [ids[row] for row in rows],
+                    }
+                )
+            raise NotFiniteError(
+                f"{error} in {where} ({told}); lower the learning rate, or clip_gradient=1"
+            ) from error
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise self._out_of_memory(prepared, where) from None
+
+    def _batches_of_this_step(self) -> int:
+        accumulate = self.learner.stepping.accumulate
+        first = self.at.batch // accumulate * accumulate
+        return min(accumulate, self.batches - first)
+
+    def _out_of_memory(self, prepared: Prepared, where: str) -> LikewiseError:
+        count = len(prepared.items)
+        self.learner.optimizer.zero_grad(set_to_none=True)
+        size = fitting_size(
+            self.learner.stepping.cached_gradients or count,
+            lambda size: self.learner.gradients(prepared.items, prepared.batch, cached=size),
+        )
+        found = f"out of memory with {count} items a batch in {where}"
+        if size is None:
+            return OutOfMemoryError(f"{found}; not even one at a time fits: take a smaller encoder")
+        return OutOfMemoryError(
+            f"{found}; cached_gradients={size} fits and gives the same gradient, or take a batch_size of "
+            f"at most {size}"
+        )
+
+    def _state(self) -> Saved:
+        facts = {"stage": self.stage, "at": asdict(self.at), "epochs": [asdict(epoch) for epoch in self.done]}
+        return captured(self.learner, self.reader.generator, self.kept, facts)
+
+    def _restore(self, saved: Saved) -> None:
+        self.kept = restored(saved, self.learner, self.reader.generator)
+        self.at = _Run(**saved.facts["at"])
+        self.done = [Epoch(**epoch) for epoch in saved.facts["epochs"]]
 
 
-def _check_loss(value: Tensor, epoch: int, batch: int) -> None:
-    where = f"epoch {epoch + 1}, batch {batch + 1}"
-    if value.ndim != 0:
-        raise InputError(f"loss must give a scalar; found shape {tuple(value.shape)} in {where}")
-    if not bool(torch.isfinite(value)):
-        raise LikewiseError(f"the loss became {value.item()} in {where}; lower the learning rate")
+class _Uninterrupted:
+    """Stands for an interruption that never comes."""
+
+    asked = False
+
+    def __enter__(self) -> _Uninterrupted:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
-class _Kept:
-    """A copy of the weights of some modules, to go back to."""
+def _copied(learner: Learner) -> dict[str, Tensor]:
+    return {
+        f"{part}.{name}": value.detach().clone()
+        for part, module in (("encoder", learner.encoder), ("loss", learner.loss))
+        for name, value in module.state_dict().items()
+    }
 
-    def __init__(self, *modules: nn.Module) -> None:
-        self._modules = modules
-        self._states: list[dict[str, Any]] = []
 
-    def take(self) -> None:
-        self._states = [copy.deepcopy(module.state_dict()) for module in self._modules]
-
-    def give_back(self) -> None:
-        for module, state in zip(self._modules, self._states, strict=True):
-            module.load_state_dict(state)
+def _put_back(kept: Mapping[str, Tensor], learner: Learner) -> None:
+    for part, module in (("encoder", learner.encoder), ("loss", learner.loss)):
+        module.load_state_dict(
+            {
+                name.removeprefix(f"{part}."): value
+                for name, value in kept.items()
+                if name.startswith(f"{part}.")
+            }
+        )

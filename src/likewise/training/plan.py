@@ -1,168 +1,216 @@
-"""Training as ``likewise.train`` does it: what is held back, how long, and the two passes."""
+"""What follows from data, method and settings: batches, epochs, rates, and the loss."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
-from likewise.data import Augmentation, ClassBalancedSampler, Records, turned_classes
+from likewise.data import (
+    Augmentation,
+    BalancedSampler,
+    ClassBalancedSampler,
+    HierarchicalSampler,
+    Records,
+    ShuffledSampler,
+)
 from likewise.distances import Distance
-from likewise.encoders import MLP, ConvNet, Standardize, config_of
 from likewise.errors import InputError
-from likewise.model import Model
-from likewise.training.loop import Epoch, Fit, Schedule, fit
+from likewise.losses import CrossBatchMemory, Loss
+from likewise.settings import TrainingSettings
+from likewise.training.learner import Stepping
+from likewise.training.loop import Batches
 from likewise.training.methods import Method
-from likewise.training.validation import calibrate, hold_out
+from likewise.training.processes import Place
+from likewise.training.schedule import Schedule
+from likewise.training.task import Task
 
-__all__ = ["Plan", "distance_of", "epochs_for", "few_classes_of_images", "train_twice"]
+__all__ = [
+    "Plan",
+    "SamplerMaker",
+    "distance_of",
+    "epochs_for",
+    "few_classes_of_images",
+    "sampler_for",
+]
+
+SamplerMaker: TypeAlias = Callable[[Any], Batches]
+"""From labels (n,), the numbers of classes, to batches of rows."""
 
 _FEW_CLASSES = 20
 _TURNED_CLASSES, _TURNED_ITEMS = 20, 8
-_PROJECTION = 64
-_SMALL_NET = 200_000
+_MOST_TURNED = 2**25
 _FEWEST_STEPS, _MOST_STEPS = 150, 2000
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to train on, and how."""
-
-    records: Records
-    method: Method
-    augmentation: Augmentation
-    epochs: int
-    seed: int
-    turned: bool = False
-    """Whether turned and mirrored images are classes as well, and the loss sees a projection."""
-
-
-def train_twice(
-    plan: Plan, encoder: nn.Module, loss: nn.Module, advance: Callable[[int, int], None]
-) -> Model:
-    """Train without some classes, to find the best epoch and to calibrate; then anew on all of them.
+    """What to train on, and how.
 
     Parameters
     ----------
-    plan : Plan
-        Records, method, augmentation, epochs and seed.
-    encoder, loss : nn.Module
-        Trained in place; the first training works on copies.
-    advance : callable
-        Called with (epochs done, epochs in all), the second known better once the best is found.
-
-    Returns
-    -------
-    Model
+    records : Records
+    method : Method
+    settings : TrainingSettings
+    augmentation : Augmentation
+    epochs : int
+    turned : bool
+        Whether turned and mirrored images are classes as well, and the loss sees a projection.
+    own_loss : nn.Module, optional
+        In place of the method's.
+    own_distance : Distance, optional
+        By which to compare, where the loss has none.
+    own_sampler : Batches or callable, optional
+        In place of the method's.
+    device : torch.device
     """
-    with _threads_for(encoder):
-        return _trained(plan, encoder, loss, advance)
 
+    records: Records
+    method: Method
+    settings: TrainingSettings
+    augmentation: Augmentation
+    epochs: int
+    turned: bool = False
+    own_loss: nn.Module | None = None
+    own_distance: Distance | None = None
+    own_sampler: Batches | SamplerMaker | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-def _trained(plan: Plan, encoder: nn.Module, loss: nn.Module, advance: Callable[[int, int], None]) -> Model:
-    held = hold_out(plan.records, seed=plan.seed)
-    trial_encoder, trial_loss = copy.deepcopy(encoder), copy.deepcopy(loss)
-    trial_preparation = Standardize.learned_from(held.learn.X)
-    history: list[dict[str, Any]] = []
-    total = 2 * plan.epochs
+    @property
+    def schedule(self) -> Schedule:
+        """Epochs and rates: those said, else the method's."""
+        said = self.settings
+        rate = self.method.learning_rate if said.learning_rate is None else said.learning_rate
+        of_loss = rate * self.method.loss_rate if said.loss_learning_rate is None else said.loss_learning_rate
+        return Schedule(
+            epochs=self.epochs,
+            learning_rate=rate,
+            loss_learning_rate=of_loss,
+            weight_decay=said.weight_decay,
+            warm_up=said.warm_up,
+            shape=said.schedule,
+        )
 
-    def told(stage: str, before: int) -> Callable[[Epoch], None]:
-        def tell(epoch: Epoch) -> None:
-            history.append({"stage": stage, **epoch.line()})
-            advance(before + epoch.epoch, total)
+    @property
+    def stepping(self) -> Stepping:
+        """How a step is computed."""
+        said = self.settings
+        return Stepping(
+            precision=said.precision,
+            clip_gradient=said.clip_gradient,
+            accumulate=said.accumulate,
+            cached_gradients=said.cached_gradients,
+            average=said.average,
+        )
 
-        return tell
-
-    schedule = Schedule(
-        epochs=plan.epochs,
-        learning_rate=plan.method.learning_rate,
-        loss_learning_rate=plan.method.loss_learning_rate,
-    )
-    trial = _fit(
-        plan, trial_encoder, trial_loss, held.learn, trial_preparation, schedule,
-        validation=held.held_out, on_epoch=told("held-out", 0),
-    )  # fmt: skip
-    calibration = calibrate(trial_encoder, distance_of(trial_loss), trial_preparation, held, seed=plan.seed)
-    total = plan.epochs + trial.best.epoch
-    preparation = Standardize.learned_from(plan.records.X)
-    _fit(
-        plan, encoder, loss, plan.records, preparation, replace(schedule, stop_after=trial.best.epoch),
-        validation=None, on_epoch=told("all", plan.epochs),
-    )  # fmt: skip
-    return Model(
-        encoder,
-        distance_of(loss),
-        preparation,
-        calibration,
-        classes=tuple(plan.records.classes.tolist()),
-        training=_training(plan, encoder, loss, trial),
-        history=tuple(history),
-    )
-
-
-def _fit(
-    plan: Plan,
-    encoder: nn.Module,
-    loss: nn.Module,
-    records: Records,
-    preparation: Standardize,
-    schedule: Schedule,
-    *,
-    validation: Records | None,
-    on_epoch: Callable[[Epoch], None],
-) -> Fit:
-    shown = turned_classes(records) if plan.turned else records
-    projection = None
-    if plan.turned:
+    def loss(self, *, n_classes: int, dimension: int, trial: bool) -> nn.Module:
+        """The loss for so many classes; of a user's own a copy for the trial, and itself after."""
+        if self.own_loss is not None:
+            return copy.deepcopy(self.own_loss) if trial else self.own_loss
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(plan.seed)
-            projection = nn.LazyLinear(_PROJECTION)
-            projection(encoder(preparation(torch.from_numpy(shown.X[:1]))))
-    sampler = ClassBalancedSampler(
-        shown.y,
-        classes_per_batch=(
-            min(_TURNED_CLASSES, len(shown.classes))
-            if plan.turned
-            else _classes_per_batch(shown, plan.method)
-        ),
-        items_per_class=_TURNED_ITEMS if plan.turned else plan.method.items_per_class,
-        seed=plan.seed,
-    )
-    return fit(
-        encoder,
-        loss,
-        shown,
-        sampler=sampler,
-        schedule=schedule,
-        distance=distance_of(loss),
-        preprocessing=preparation,
-        validation=validation,
-        augmentation=plan.augmentation,
-        projection=projection,
-        seed=plan.seed,
-        on_epoch=on_epoch,
-    )
+            torch.manual_seed(self.settings.seed)
+            made: Loss = self.method.loss(
+                n_classes=n_classes, dimension=dimension, options=self.settings.loss
+            )
+            if self.settings.memory:
+                made = CrossBatchMemory(made, dimension, size=self.settings.memory)
+        return made
+
+    def distance(self, loss: nn.Module) -> Distance:
+        """By which embeddings are compared."""
+        return distance_of(loss) if self.own_distance is None else self.own_distance
 
 
 def few_classes_of_images(records: Records) -> bool:
-    """Whether turned and mirrored images are needed as classes: images of at most 20 classes."""
-    return len(records.item_shape) >= 2 and len(records.classes) <= _FEW_CLASSES
+    """Whether turned and mirrored images are needed as classes: images of at most 20 classes.
+
+    They are all held in memory, so not of more than that allows.
+    """
+    few = records.kind == "image" and records.labelled and len(records.classes) <= _FEW_CLASSES
+    return few and len(records) * math.prod(records.item_shape) <= _MOST_TURNED
 
 
-def epochs_for(records: Records, method: Method) -> int:
+def epochs_for(task: Task, method: Method, settings: TrainingSettings) -> int:
     """Ten, but more to reach 150 steps and fewer not to pass 2,000; at least three."""
-    batches = math.ceil(len(records) / (_classes_per_batch(records, method) * method.items_per_class))
+    if task.supervision == "labels" and _sampler_name(method, settings) in ("classes", "hierarchical"):
+        classes, items = _classes_and_items(task, method, settings)
+        size = classes * items
+    else:
+        size = min(settings.batch_size or method.batch_size, task.count)
+    batches = math.ceil(task.count / size)
     return max(3, round(_FEWEST_STEPS / batches), min(10, round(_MOST_STEPS / batches)))
 
 
-def _classes_per_batch(records: Records, method: Method) -> int:
-    return min(method.classes_per_batch, len(records.classes))
+def sampler_for(task: Task, plan: Plan, place: Place) -> Batches:
+    """The batches of a task: a user's own, or those of settings and method.
+
+    Raises
+    ------
+    InputError
+        A sampler of one's own that isn't made for the part that is learned from, sizes that don't fit.
+    """
+    own, said = plan.own_sampler, plan.settings
+    if own is not None:
+        if callable(own):
+            return own(task.labels)
+        if said.hold_out:
+            raise InputError(
+                "sampler must be a function of labels, as some classes are held back and rows then have "
+                "other numbers; give lambda labels: MySampler(labels), or hold_out=0"
+            )
+        return own
+    options: dict[str, Any] = {"seed": said.seed, "rank": place.rank, "world_size": place.world_size}
+    name = _sampler_name(plan.method, said)
+    if task.supervision != "labels" or name == "shuffled":
+        if task.supervision == "labels" and not plan.method.has_classes:
+            raise InputError(
+                f"sampler shuffled may give batches without a pair alike, which {plan.method.name} needs; "
+                "use classes or balanced"
+            )
+        size = min(said.batch_size or plan.method.batch_size, task.count)
+        return ShuffledSampler(task.count, batch_size=size, strata=task.strata, **options)
+    if name == "balanced":
+        size = said.batch_size or plan.method.batch_size
+        return BalancedSampler(task.labels, batch_size=min(size, task.count), **options)
+    classes, items = _classes_and_items(task, plan.method, said)
+    if name == "hierarchical":
+        superclasses = task.records.columns.get("superclass")
+        if superclasses is None:
+            raise InputError(
+                "sampler hierarchical needs a column 'superclass', the class of each class; "
+                f"found {', '.join(task.records.columns) or 'no column'}"
+            )
+        above = len(set(superclasses.tolist()))
+        several = min(above, 2 if classes < 8 else 4)
+        return HierarchicalSampler(
+            task.labels,
+            superclasses,
+            superclasses_per_batch=several,
+            classes_per_superclass=max(1, classes // several),
+            items_per_class=items,
+            **options,
+        )
+    if plan.turned and said.classes_per_batch is None and said.items_per_class is None:
+        classes, items = min(_TURNED_CLASSES, len(task.records.classes)), _TURNED_ITEMS
+    return ClassBalancedSampler(task.labels, classes_per_batch=classes, items_per_class=items, **options)
+
+
+def _sampler_name(method: Method, settings: TrainingSettings) -> str:
+    return settings.sampler or method.sampler
+
+
+def _classes_and_items(task: Task, method: Method, settings: TrainingSettings) -> tuple[int, int]:
+    """P and K: as said, or of a batch size that was said, or the method's; P at most all classes."""
+    items = settings.items_per_class or method.items_per_class
+    classes = settings.classes_per_batch or method.classes_per_batch
+    if settings.batch_size is not None and settings.classes_per_batch is None:
+        classes = max(2, settings.batch_size // items)
+    return min(classes, len(task.records.classes)), items
 
 
 def distance_of(loss: nn.Module) -> Distance:
@@ -176,39 +224,7 @@ def distance_of(loss: nn.Module) -> Distance:
     distance = getattr(loss, "distance", None)
     if not isinstance(distance, Distance):
         raise InputError(
-            "loss must have a likewise distance as loss.distance, by which its embeddings are compared; "
-            f"found {type(distance).__name__}"
+            "loss must have a likewise distance as loss.distance, by which its embeddings are compared, or "
+            f"distance= must give one; found {type(distance).__name__}"
         )
     return distance
-
-
-def _training(plan: Plan, encoder: nn.Module, loss: nn.Module, trial: Fit) -> dict[str, Any]:
-    return {
-        "data": plan.records.name,
-        "data_fingerprint": plan.records.fingerprint,
-        "method": plan.method.name,
-        "epochs": plan.epochs,
-        "best_epoch": trial.best.epoch,
-        "seed": plan.seed,
-        "loss": type(loss).__name__,
-        "encoder": config_of(encoder) or {"class": type(encoder).__qualname__},
-        "augmentation": plan.augmentation.config(),
-        "torch_version": str(torch.__version__),
-    }
-
-
-@contextmanager
-def _threads_for(encoder: nn.Module) -> Iterator[None]:
-    """One thread while a small net trains, and as many as before after.
-
-    Its products are so small that threads cost more than they bring, ten times and more on a busy machine.
-    """
-    before = torch.get_num_threads()
-    small = isinstance(encoder, MLP | ConvNet) and sum(p.numel() for p in encoder.parameters()) < _SMALL_NET
-    try:
-        if small:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        if small:
-            torch.set_num_threads(before)
