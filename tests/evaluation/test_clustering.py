@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from sklearn import metrics
+from sklearn.cluster import HDBSCAN
 
 from likewise import distances
 from likewise.errors import InputError
 from likewise.evaluation import clustering
-from likewise.evaluation.clustering import kmeans_clusters
-from likewise.evaluation.intervals import jackknife_figure
+from likewise.evaluation.clustering import hdbscan_clusters, kmeans_clusters, threshold_clusters
+from reference import evaluation as reference
 
 
 def blobs(n_classes, spread, seed=0, per_class=10):
@@ -40,8 +43,13 @@ def test_equals_scikit_learn_on_the_same_clusters_and_leaves_out_classes():
     for name, function in functions.items():
         assert report[name].value == pytest.approx(function(labels, clusters))
         left_out = [function(labels[labels != c], clusters[labels != c]) for c in range(7)]
-        expected = jackknife_figure(report[name].value, np.array(left_out), bounds=(-1, 1))
-        assert report[name].high == pytest.approx(min(expected.high, 1))
+        value, error = report[name].value, reference.jackknife_error(left_out)
+        if name == "nmi":
+            expected = reference.logit_interval(value, error, 2.4469118511)
+        else:  # from -1 to 1
+            halves = reference.logit_interval((value + 1) / 2, error / 2, 2.4469118511)
+            expected = [2 * end - 1 for end in halves]
+        assert (report[name].low, report[name].high) == pytest.approx(expected)
         assert report[name].note == "clusters held fixed; few classes"
 
 
@@ -74,3 +82,50 @@ def test_wrong_requests_are_refused(change, message):
     labels = change.pop("labels", [1, 2, 1])
     with pytest.raises(InputError, match=message):
         clustering(np.eye(3), labels, **change)
+
+
+def single_linkage_by_loops(X, threshold):
+    """Clusters by flooding from each item, from the definition."""
+    found = [-1] * len(X)
+    for start in range(len(X)):
+        if found[start] >= 0:
+            continue
+        cluster, waiting = max(found) + 1, [start]
+        while waiting:
+            item = waiting.pop()
+            if found[item] < 0:
+                found[item] = cluster
+                waiting += [j for j in range(len(X)) if np.linalg.norm(X[item] - X[j]) <= threshold]
+    return found
+
+
+def test_threshold_clusters_equal_a_flood_and_are_the_same_in_any_blocks(monkeypatch):
+    X = np.random.default_rng(3).normal(size=(70, 2))
+    for threshold in (0.1, 0.3, 0.6, 9.0):
+        expected = single_linkage_by_loops(X, threshold)
+        for elements in (10**6, 200):
+            monkeypatch.setattr(sys.modules["likewise.evaluation.clustering"], "_BLOCK_ELEMENTS", elements)
+            found = threshold_clusters(X, threshold)
+            assert metrics.adjusted_rand_score(found, expected) == 1 and found.max() == max(expected)
+
+
+def test_hdbscan_equals_scikit_learn_with_noise_as_clusters_of_one():
+    embeddings, labels = blobs(4, 0.3)
+    embeddings = np.concatenate([embeddings, [[90.0] * embeddings.shape[1], [-90.0] * embeddings.shape[1]]])
+    labels = np.concatenate([labels, [0, 1]])
+    found = hdbscan_clusters(embeddings.astype(np.float32), smallest=4)
+    theirs = HDBSCAN(min_cluster_size=4, copy=True).fit_predict(embeddings.astype(np.float32))
+    assert (theirs[-2:] == -1).all() and found[-1] != found[-2]
+    assert metrics.adjusted_rand_score(found[theirs >= 0], theirs[theirs >= 0]) == 1
+    report = clustering(embeddings, labels, method="hdbscan", smallest=4)
+    assert report["nmi"].value == pytest.approx(metrics.normalized_mutual_info_score(labels, found))
+    assert report.counts["clusters"] == len(set(found.tolist()))
+
+
+def test_threshold_linkage_finds_far_apart_classes():
+    embeddings, labels = blobs(5, 0.01)
+    apart = clustering(embeddings, labels, method="threshold", threshold=0.5, distance="cityblock")
+    assert [figure.value for figure in apart.values()] == pytest.approx([1, 1, 1])
+    for wrong in ({"method": "threshold"}, {"threshold": 1.0}, {"method": "ward"}):
+        with pytest.raises(InputError, match="must be"):
+            clustering(embeddings, labels, **wrong)

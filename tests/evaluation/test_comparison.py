@@ -18,12 +18,15 @@ from likewise.evaluation import (
     retrieval_scores,
 )
 from likewise.evaluation.comparison import holm
+from reference import evaluation as reference
 
 
 def run(values, codes):
     codes = np.asarray(codes)
     classes = np.arange(codes.max() + 1)
-    return QueryScores({"map@r": np.asarray(values, float)}, np.arange(len(codes)), codes, codes, classes, {})
+    rivals, changes = codes[:, None], {"map@r": np.zeros((len(codes), 1))}
+    scores = {"map@r": np.asarray(values, float)}
+    return QueryScores(scores, np.arange(len(codes)), codes, rivals, changes, classes, {})
 
 
 def test_one_query_a_class_is_the_paired_t_test():
@@ -73,7 +76,9 @@ def test_runs_over_other_queries_are_refused():
     with pytest.raises(InputError, match="two or more"):
         compare({"a": whole})
     with pytest.raises(InputError, match="'b' lacks"):
-        compare({"a": whole, "b": QueryScores({}, whole.queries, codes, codes, whole.classes, {})})
+        compare(
+            {"a": whole, "b": QueryScores({}, whole.queries, codes, codes[:, None], {}, whole.classes, {})}
+        )
     with pytest.raises(InputError, match="same queries"):
         compare({"a": whole, "b": run(np.linspace(0, 1, 8), codes[::-1])})
     same = retrieval_scores(np.eye(4), ["x", "x", "y", "y"])
@@ -102,8 +107,9 @@ def test_k_fold_chooses_the_threshold_on_the_other_folds():
         accuracies.append(np.mean((values[folds == fold] <= threshold) == same[folds == fold]))
     figure = k_fold_verification(values, same, folds)["accuracy"]
     assert figure.value == pytest.approx(np.mean(accuracies))
-    reach = 2.2621571628 * np.std(accuracies, ddof=1) / math.sqrt(10)
-    assert figure.high - figure.value == pytest.approx(reach)
+    error = np.std(accuracies, ddof=1) / math.sqrt(10)
+    expected = reference.logit_interval(figure.value, error, 2.2621571628)
+    assert (figure.low, figure.high) == pytest.approx(expected)
     assert (figure.unit, figure.n_units, figure.note) == ("fold", 10, "few folds")
     with pytest.raises(DataError, match="one kind"):
         k_fold_verification([1.0, 2.0], [1, 0], [0, 1])

@@ -10,7 +10,14 @@ from scipy.stats import binomtest
 
 from likewise.errors import InputError
 from likewise.evaluation import Figure, Report
-from likewise.evaluation.intervals import clopper_pearson, jackknife_figure, linked_variance, ratio_figure
+from likewise.evaluation.intervals import (
+    clopper_pearson,
+    jackknife_figure,
+    linked_variance,
+    logit_interval,
+    ratio_figure,
+    wilson,
+)
 from reference import evaluation as reference
 
 
@@ -20,15 +27,37 @@ def test_clopper_pearson_equals_scipy(successes, trials):
     assert clopper_pearson(successes, trials) == pytest.approx((expected.low, expected.high))
 
 
-def test_ratio_of_equal_classes_is_the_t_interval_of_the_class_means():
+def test_ratio_of_equal_classes_rests_on_the_deviation_of_the_class_means():
     means = np.array([0.5, 0.6, 0.4, 0.7, 0.55])
     figure = ratio_figure(means * 20, np.full(5, 20.0))
-    reach = 2.7764451052 * means.std(ddof=1) / math.sqrt(5)
-    assert (figure.low, figure.high) == pytest.approx((means.mean() - reach, means.mean() + reach))
+    draws = 0.55 * 0.45 / (means.var(ddof=1) / 5)
+    assert draws < 100
+    expected = reference.wilson_interval(0.55, draws, 2.7764451052)
+    assert (figure.low, figure.high) == pytest.approx(expected)
     assert figure.note == "few classes"
 
 
-def test_jackknife_equals_the_formula_and_is_clipped():
+def test_a_mean_is_worth_no_more_draws_than_it_has_scores():
+    """All classes alike: no spread between them, and yet five scores say little."""
+    figure = ratio_figure(np.full(5, 9.0), np.full(5, 10.0))
+    expected = reference.wilson_interval(0.9, 50, 2.7764451052)
+    assert (figure.low, figure.high) == pytest.approx(expected)
+
+
+def test_wilson_and_logit_equal_their_definitions():
+    for value, error, quantile in ((0.3, 0.1, 2.0), (0.995, 0.01, 2.3), (0.02, 0.3, 4.0)):
+        draws = value * (1 - value) / error**2
+        expected = reference.wilson_interval(value, draws, quantile)
+        assert wilson(value, error, quantile) == pytest.approx(expected, abs=1e-12)
+        if error < 0.2:
+            expected = reference.logit_interval(value, error, quantile)
+            assert logit_interval(value, error, quantile) == pytest.approx(expected, rel=1e-6)
+    assert wilson(0.3, 0.001, 2.0, most=50) == pytest.approx(reference.wilson_interval(0.3, 50, 2.0))
+    # Far beyond what a double can hold.
+    assert logit_interval(0.999, 0.9, 12.7) == pytest.approx((0.0, 1.0))
+
+
+def test_jackknife_equals_the_formula():
     generator = np.random.default_rng(0)
     numerators, denominators = generator.uniform(0, 5, 30), generator.uniform(5, 9, 30)
     figure = ratio_figure(numerators, denominators)
@@ -36,11 +65,12 @@ def test_jackknife_equals_the_formula_and_is_clipped():
         (numerators.sum() - a) / (denominators.sum() - b)
         for a, b in zip(numerators, denominators, strict=True)
     ]
-    expected = reference.jackknife_interval(figure.value, left_out, 2.0452296421)
+    draws = figure.value * (1 - figure.value) / reference.jackknife_error(left_out) ** 2
+    expected = reference.wilson_interval(figure.value, draws, 2.0452296421)
     assert (figure.low, figure.high) == pytest.approx(expected)
     assert figure.note == "" and figure.n_units == 30
     wide = ratio_figure(np.array([1.0, 9.0]), np.array([10.0, 10.0]))
-    assert (wide.low, wide.high) == (0, 1)
+    assert 0 <= wide.low < 0.03 and 0.97 < wide.high <= 1
 
 
 def test_nothing_and_everything_get_the_exact_interval():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from likewise import distances
 from likewise.errors import DataError, InputError
 from likewise.evaluation import retrieval, retrieval_scores
+from likewise.evaluation.intervals import left_out_means
 from reference import evaluation as reference
 
 NAMES = ["recall@1", "recall@2", "recall@4", "recall@8", "precision@1", "precision@2", "precision@4",
@@ -204,8 +205,36 @@ def test_interval_is_over_classes_and_rivals():
         for b in range(10):
             if {a, rivals[a]} & {b, rivals[b]}:
                 variance += residuals[a] * residuals[b]
-    reach = 2.2621571628 * (variance * 10 / 9) ** 0.5
-    assert (figure.low, figure.high) == (pytest.approx(0.7 - reach), 1.0)
+    left_out = []
+    for c in range(10):
+        stays = (gallery_labels != c).nonzero()[0]
+        right = 0
+        for q in set(range(10)) - {c}:
+            nearest = min(stays, key=lambda place, q=q: (abs(place - q), place))
+            right += gallery_labels[nearest] == q
+        left_out.append(right / 9)
+    variance = (variance * 10 / 9 + reference.jackknife_error(left_out) ** 2) / 2
+    expected = reference.wilson_interval(0.7, 0.7 * 0.3 / variance, 2.2621571628)
+    assert (figure.low, figure.high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("itself", [True, False])
+@pytest.mark.parametrize("full", [True, False])
+def test_scores_without_a_class_are_those_of_the_data_without_it(itself, full):
+    """Six classes, so that all rivals are tried; each left out in truth, and every figure taken again."""
+    generator = np.random.default_rng(9)
+    labels, embeddings = generator.integers(0, 6, 40), generator.integers(0, 5, (40, 3)).astype(float)
+    others = {"gallery": generator.integers(0, 5, (30, 3)).astype(float), "gallery_labels": np.arange(30) % 6}
+    figures = ["map", "mrr", "ndcg", "recall"] if full else ["map@r", "r_precision", "recall", "precision"]
+    scores = retrieval_scores(embeddings, labels, figures=figures, ks=(1, 3), **({} if itself else others))
+    names = list(scores.scores)
+    for name in names:
+        found = left_out_means(scores.scores[name], scores.codes, scores.rivals, scores.changes[name])
+        for c in range(6):
+            rest, left = labels != c, others["gallery_labels"] != c
+            beside = () if itself else (others["gallery"][left], others["gallery_labels"][left])
+            scored = reference.query_scores(embeddings[rest], labels[rest], *beside, ks=(1, 3))
+            assert found[c] == pytest.approx(reference.mean_score(scored, name), abs=1e-6), (name, c)
 
 
 def test_figures_by_name_and_k_of_their_own():
@@ -256,3 +285,34 @@ def test_wrong_requests_are_refused(change, message):
     with pytest.raises(InputError, match=message) as caught:
         retrieval(embeddings, labels, **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("figures", [["map@r", "recall"], ["map", "mrr", "ndcg"]])
+def test_ids_keep_a_query_from_finding_itself_in_a_gallery(figures):
+    generator = np.random.default_rng(11)
+    embeddings, labels = generator.integers(0, 4, (90, 2)).astype(float), generator.integers(0, 5, 90)
+    names = [f"item {i}" for i in generator.permutation(90)]
+    together = retrieval(embeddings, labels, figures=figures)
+    order = np.arange(90)
+    apart = retrieval(
+        embeddings[[3, 7, 50]],
+        labels[[3, 7, 50]],
+        gallery=embeddings[order],
+        gallery_labels=labels[order],
+        ids=[names[i] for i in (3, 7, 50)],
+        gallery_ids=[names[i] for i in order],
+        figures=figures,
+    )
+    scores = retrieval_scores(embeddings, labels, figures=figures)
+    chosen = np.isin(scores.queries, [3, 7, 50])
+    for name in together:
+        assert apart[name].value == pytest.approx(scores.scores[name][chosen].mean())
+    assert apart.counts["queries in the gallery"] == 3
+
+
+def test_an_id_twice_is_refused():
+    gallery = {"gallery": np.eye(3), "gallery_labels": [0, 0, 1]}
+    with pytest.raises(DataError, match="gallery_ids must all be different; found 'b' 2 times"):
+        retrieval(np.eye(3), [0, 1, 1], ids=["a", "b", "c"], gallery_ids=["a", "b", "b"], **gallery)
+    with pytest.raises(InputError, match="given together, and with a gallery"):
+        retrieval(np.eye(3), [0, 1, 1], ids=[1, 2, 3])

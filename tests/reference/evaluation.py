@@ -89,9 +89,38 @@ def frr_at_far(distances, same, asked):
     return best
 
 
-def jackknife_interval(value, left_out, quantile):
-    """Value plus and minus quantile times the jackknife's standard error, unclipped."""
+def jackknife_error(left_out):
+    """The delete-one-unit jackknife's standard error."""
     c = len(left_out)
     mean = sum(left_out) / c
-    error = math.sqrt((c - 1) / c * sum((v - mean) ** 2 for v in left_out))
-    return value - quantile * error, value + quantile * error
+    return math.sqrt((c - 1) / c * sum((v - mean) ** 2 for v in left_out))
+
+
+def logit_interval(value, error, quantile):
+    """Value plus and minus the quantile on the scale of the log odds, by bisection on the way back."""
+    slope = (
+        math.log((value + 1e-7) / (1 - value - 1e-7)) - math.log((value - 1e-7) / (1 - value + 1e-7))
+    ) / 2e-7
+    middle = math.log(value / (1 - value))
+    return tuple(
+        bisected(lambda p, end=end: math.log(p / (1 - p)) - end)
+        for end in (middle - quantile * error * slope, middle + quantile * error * slope)
+    )
+
+
+def wilson_interval(value, draws, quantile):
+    """All p that a value of so many draws isn't farther from than the quantile times p's own deviation."""
+
+    def off(p):
+        return (value - p) ** 2 - quantile**2 * p * (1 - p) / draws
+
+    low = bisected(lambda p: -off(p), high=value) if value > 0 else 0.0
+    return low, bisected(off, low=value) if value < 1 else 1.0
+
+
+def bisected(rising, low=1e-15, high=1 - 1e-15):
+    """Where a rising function is zero."""
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2

@@ -114,7 +114,9 @@ def test_the_report_opens_in_a_browser_and_fits(tmp_path: Path, width: int) -> N
     })</script>"""
     frame = f"""<body><script>onmessage = event => document.body.dataset.seen = event.data</script>
       <iframe src="report.html" width="{width}" height="900"></iframe></body>"""
-    (tmp_path / "report.html").write_text(page().replace("</body>", probe + "</body>"), encoding="utf-8")
+    watched = page().replace("script-src 'none'", "script-src 'unsafe-inline'")
+    assert watched != page()
+    (tmp_path / "report.html").write_text(watched.replace("</body>", probe + "</body>"), encoding="utf-8")
     (tmp_path / "frame.html").write_text(frame, encoding="utf-8")
     finished = subprocess.run(
         [

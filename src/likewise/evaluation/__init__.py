@@ -18,6 +18,7 @@ from likewise.evaluation.calibration import (
 from likewise.evaluation.classification import classification
 from likewise.evaluation.clustering import clustering
 from likewise.evaluation.comparison import Comparison, PairedDifference, compare
+from likewise.evaluation.controls import Control, Controls, model_controls
 from likewise.evaluation.few_shot import few_shot
 from likewise.evaluation.figures import Figure, Report
 from likewise.evaluation.graded import graded_retrieval, hierarchy_gains, shared_label_gains
@@ -36,7 +37,10 @@ from likewise.evaluation.protocols import (
     k_fold_verification,
 )
 from likewise.evaluation.ranking import label_ranking, ranking
+from likewise.evaluation.reads import DataRead, data_reads, reads_sentence, record_read
+from likewise.evaluation.reidentification import reidentification
 from likewise.evaluation.retrieval import RETRIEVAL_FIGURES, QueryScores, retrieval, retrieval_scores
+from likewise.evaluation.suite import SUITE, evaluate_embeddings
 from likewise.evaluation.verification import (
     OperatingPoints,
     operating_points,
@@ -47,7 +51,11 @@ from likewise.evaluation.verification import (
 
 __all__ = [
     "RETRIEVAL_FIGURES",
+    "SUITE",
     "Comparison",
+    "Control",
+    "Controls",
+    "DataRead",
     "Figure",
     "GaussianIdentities",
     "GuaranteedThreshold",
@@ -66,7 +74,9 @@ __all__ = [
     "clustering",
     "compare",
     "control_embeddings",
+    "data_reads",
     "embedding_health",
+    "evaluate_embeddings",
     "few_shot",
     "gaussian_identities",
     "graded_retrieval",
@@ -75,10 +85,14 @@ __all__ = [
     "isotonic",
     "k_fold_verification",
     "label_ranking",
+    "model_controls",
     "novelty",
     "operating_points",
     "platt",
     "ranking",
+    "reads_sentence",
+    "record_read",
+    "reidentification",
     "reliability",
     "retrieval",
     "retrieval_scores",

@@ -1,8 +1,9 @@
-"""Clustering: how well k-means clusters agree with the classes.
+"""Clustering: how well clusters agree with the classes.
 
-k-means (faiss) with as many clusters as there are classes, or another number asked for. The interval
-holds the clusters fixed and leaves out classes: it says how the figure moves with the classes, not
-how it moves with the start of k-means.
+k-means (faiss) with as many clusters as there are classes, or another number asked for; or clusters that
+find their number themselves: HDBSCAN (Campello, Moulavi, Sander 2013; scikit-learn), and threshold linkage,
+where everything within a distance of something else joins it. The interval holds the clusters fixed and
+leaves out classes: it says how the figure moves with the classes, not how it moves with the start of k-means.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import paired_vectors, positive_integer
 from likewise.evaluation.intervals import jackknife_figure
-from likewise.search.exact import distance_from_name
+from likewise.search.exact import distance_from_name, vectors
 
-__all__ = ["clustering", "kmeans_clusters"]
+__all__ = ["clustering", "hdbscan_clusters", "kmeans_clusters", "threshold_clusters"]
+
+_METHODS = ("kmeans", "hdbscan", "threshold")
+_BLOCK_ELEMENTS = 4_000_000
 
 _GROUPS = 50  # with more classes, so many groups of classes are left out in turn
 _Codes = NDArray[np.int64]
@@ -34,13 +38,16 @@ def clustering(
     labels: Any,
     *,
     n_clusters: int | None = None,
+    method: str = "kmeans",
+    threshold: float | None = None,
+    smallest: int = 2,
     distance: str | Distance = "euclidean",
     figures: Iterable[str] = ("nmi", "ami", "ari"),
     iterations: int = 25,
     restarts: int = 1,
     seed: int = 0,
 ) -> Report:
-    """Agreement of k-means clusters with classes: NMI, AMI, ARI.
+    """Agreement of clusters with classes: NMI, AMI, ARI.
 
     ``nmi = 2 I(U; V) / (H(U) + H(V))``; ``ami`` and ``ari`` subtract what chance gives. All three are
     scikit-learn's, with the arithmetic mean.
@@ -50,10 +57,15 @@ def clustering(
     embeddings : array or Tensor (n, d)
     labels : integers or strings (n,)
     n_clusters : int, optional
-        The number of classes when not given.
+        Of k-means: the number of classes when not given.
+    method : "kmeans", "hdbscan" or "threshold"
+    threshold : float
+        Of threshold linkage: two items at most so far apart are of one cluster. Choose it on other data.
+    smallest : int
+        Of HDBSCAN: the smallest group that is a cluster. What it calls noise are clusters of one.
     distance : str or Distance
         A product distance that is one of subtraction (Euclidean, cosine, Mahalanobis): k-means runs on
-        its features.
+        its features, and so does HDBSCAN. Threshold linkage takes any.
     figures : names
         Of "nmi", "ami", "ari". AMI grows costly from some thousand classes on.
     iterations, restarts : int
@@ -80,10 +92,11 @@ def clustering(
     """
     measures = _measures(figures)
     measure = distance_from_name(distance)
-    if not isinstance(measure, ProductDistance) or measure.form is Form.NEGATIVE_PRODUCT:
+    if method not in _METHODS:
+        raise InputError(f"method must be of {', '.join(_METHODS)}; found {method!r}")
+    if (threshold is None) == (method == "threshold"):
         raise InputError(
-            "distance must be Euclidean, squared, cosine or Mahalanobis for k-means; found "
-            f"{type(measure).__name__}"
+            f"threshold must be given for method='threshold' and for no other; found {threshold!r}"
         )
     rows, codes, classes = paired_vectors(embeddings, labels)
     if len(classes) < 2:
@@ -91,8 +104,14 @@ def clustering(
     k = len(classes) if n_clusters is None else positive_integer(n_clusters, "n_clusters")
     if k > len(rows):
         raise DataError(f"n_clusters must be at most the number of items, {len(rows)}; found {k}")
-    features = measure.features(rows).float().cpu().numpy()
-    clusters = kmeans_clusters(features, k, iterations=iterations, restarts=restarts, seed=seed)
+    if threshold is not None:
+        clusters = threshold_clusters(rows, threshold, distance=measure)
+    elif method == "hdbscan":
+        least = positive_integer(smallest, "smallest", least=2)
+        clusters = hdbscan_clusters(_features(rows, measure), smallest=least)
+    else:
+        features = _features(rows, measure)
+        clusters = kmeans_clusters(features, k, iterations=iterations, restarts=restarts, seed=seed)
     groups = _groups(len(classes), seed)[codes]
     found = {}
     for name, agreement in measures.items():
@@ -108,7 +127,7 @@ def clustering(
             n_units=len(classes),
             note="clusters held fixed",
         )
-    counts = {"items": len(rows), "classes": len(classes), "clusters": k}
+    counts = {"items": len(rows), "classes": len(classes), "clusters": len(np.unique(clusters))}
     return Report("clustering", found, counts, ("intervals hold the clusters fixed and leave out classes",))
 
 
@@ -129,6 +148,56 @@ def kmeans_clusters(
     )
     machine.train(features)
     return np.asarray(machine.index.search(features, 1)[1][:, 0], dtype=np.int64)
+
+
+def hdbscan_clusters(features: NDArray[np.float32], *, smallest: int = 2) -> _Codes:
+    """The cluster of each row by HDBSCAN; each item that it calls noise is a cluster of its own."""
+    from sklearn.cluster import HDBSCAN
+
+    found = HDBSCAN(min_cluster_size=smallest, copy=True).fit_predict(features).astype(np.int64)
+    noise = np.flatnonzero(found < 0)
+    found[noise] = found.max() + 1 + np.arange(len(noise))
+    return np.asarray(found, dtype=np.int64)
+
+
+@torch.no_grad()
+def threshold_clusters(
+    embeddings: Any, threshold: float, *, distance: str | Distance = "euclidean"
+) -> _Codes:
+    """The connected parts of the graph that joins items at most ``threshold`` apart (single linkage).
+
+    >>> threshold_clusters([[0.0], [1.0], [2.0], [9.0]], 1.0).tolist()
+    [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = vectors(embeddings)
+    measure = distance_from_name(distance)
+    if not np.isfinite(threshold):
+        raise InputError(f"threshold must be a finite distance; found {threshold!r}")
+    n = len(rows)
+    clusters: _Codes = np.arange(n)
+    step = max(1, _BLOCK_ELEMENTS // n)
+    for start in range(0, n, step):
+        near = (measure.table(rows[start : start + step], rows) <= threshold).cpu().numpy()
+        left, right = np.nonzero(near)
+        # Clusters found so far stand for their items, so that only a block's edges are ever held.
+        ends = (clusters[left + start], clusters[right])
+        graph = coo_array((np.ones(len(left), dtype=np.int8), ends), shape=(n, n))
+        parts = connected_components(graph, directed=False)[1].astype(np.int64)
+        clusters = parts[clusters]
+    return np.asarray(np.unique(clusters, return_inverse=True)[1], dtype=np.int64)
+
+
+def _features(rows: torch.Tensor, measure: Distance) -> NDArray[np.float32]:
+    if not isinstance(measure, ProductDistance) or measure.form is Form.NEGATIVE_PRODUCT:
+        raise InputError(
+            "distance must be Euclidean, squared, cosine or Mahalanobis for k-means and HDBSCAN; found "
+            f"{type(measure).__name__}"
+        )
+    features: NDArray[np.float32] = measure.features(rows).float().cpu().numpy()
+    return features
 
 
 def _groups(n_classes: int, seed: int) -> _Codes:

@@ -10,12 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from likewise.errors import InputError
 from likewise.evaluation.figures import Figure
-from likewise.evaluation.intervals import FEW_CLASSES, linked_variance
+from likewise.evaluation.intervals import (
+    FEW_CLASSES,
+    jackknife_variance,
+    left_out_means,
+    linked_variance,
+)
 from likewise.evaluation.retrieval import QueryScores
 
 __all__ = ["Comparison", "PairedDifference", "compare", "holm"]
@@ -44,6 +50,23 @@ class Comparison:
     figure: str
     runs: Mapping[str, Figure]
     differences: tuple[PairedDifference, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: ``{"runs": {name: figure}, "differences": [...]}``."""
+        return {
+            "runs": {name: figure.to_dict() for name, figure in self.runs.items()},
+            "differences": [
+                {
+                    "first": each.first,
+                    "second": each.second,
+                    **each.difference.to_dict(),
+                    "p_value": each.p_value,
+                    "corrected_p_value": each.corrected_p_value,
+                    "verdict": each.verdict,
+                }
+                for each in self.differences
+            ],
+        }
 
     def __str__(self) -> str:
         lines = [self.figure]
@@ -133,9 +156,12 @@ def _difference(first: QueryScores, second: QueryScores, figure: str) -> tuple[F
         return Figure(value, -1.0, 1.0, "class", n_units, note), 1.0
     residuals = (differences - value) / len(differences)
     # A query moves with its class and with its rivals in both runs; what both hold is taken once.
-    variance = linked_variance(residuals, own, first.rivals) + linked_variance(residuals, own, second.rivals)
-    variance -= linked_variance(residuals, own, own)
-    error = float(np.sqrt(n_units / (n_units - 1) * variance))
+    variance = linked_variance(residuals, own, first.rivals[:, 0])
+    variance += linked_variance(residuals, own, second.rivals[:, 0]) - linked_variance(residuals, own, own)
+    rivals = np.concatenate([first.rivals, second.rivals], axis=1)
+    changes = np.concatenate([first.changes[figure], -second.changes[figure]], axis=1)
+    spread = jackknife_variance(left_out_means(differences, own, rivals, changes), n_units)
+    error = float(np.sqrt((n_units / (n_units - 1) * variance + spread) / 2))
     reach = float(t.ppf(0.975, n_units - 1)) * error
     found = Figure(value, value - reach, value + reach, "class", n_units, note)
     if error == 0:

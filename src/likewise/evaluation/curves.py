@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.evaluation.inputs import sorted_distinct
+
 __all__ = ["NOTHING", "ErrorCurve", "PairPart"]
 
 _Floats = NDArray[np.float64]
@@ -45,7 +47,7 @@ class ErrorCurve:
     def of(cls, values: _Floats, alike: NDArray[np.bool_]) -> ErrorCurve:
         """The curve of distances (n,) and which of them belong to alike pairs (n,)."""
         whole = PairPart(np.sort(values[alike]), np.sort(values[~alike]))
-        thresholds = np.concatenate([[-np.inf], np.unique(values)])
+        thresholds = np.concatenate([[-np.inf], sorted_distinct(values)])
         accepted = [np.searchsorted(part, thresholds, "right") for part in (whole.alike, whole.unlike)]
         return cls(thresholds, accepted[0], accepted[1], whole)
 

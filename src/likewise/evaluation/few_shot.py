@@ -6,13 +6,13 @@ embeddings, is nearest (Snell, Swersky, Zemel 2017; for one shot, the nearest ne
 near to several prototypes as to the nearest counts 1 / (their number) where its own is among them:
 what guessing among them would give.
 
-The interval is over classes, by the jackknife: the accuracy of the episodes that a class has no part
-in, for each class. Where an episode has all classes, or all but one, there are none such, and the
-interval knows only of each query's own class and of its nearest rival: it is then too narrow.
+The interval is over classes: of each class it is known how the accuracy would be without its queries, and
+without it among the prototypes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from likewise.distances import Distance
 from likewise.errors import DataError
 from likewise.evaluation.figures import Figure, Report
-from likewise.evaluation.inputs import paired_vectors, positive_integer
-from likewise.evaluation.intervals import error_figure, linked_figure, linked_variance
+from likewise.evaluation.inputs import check_lengths, class_codes, paired_vectors, positive_integer
+from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name
 
 __all__ = ["few_shot"]
@@ -41,6 +41,7 @@ def few_shot(
     shots: int = 1,
     queries: int = 1,
     episodes: int = 1000,
+    groups: Any = None,
     seed: int = 0,
     distance: str | Distance = "euclidean",
 ) -> Report:
@@ -55,6 +56,10 @@ def few_shot(
         shots + queries items can't take part and are counted.
     episodes : int
         How many are drawn.
+    groups : integers or strings (n,), optional
+        The group of each item's class (an alphabet): each episode then draws its classes within one group,
+        groups in turn. Groups with fewer than ``ways`` classes can't and are counted. Without it episodes go
+        across all classes.
     seed : int
     distance : str or Distance
 
@@ -66,7 +71,7 @@ def few_shot(
     Raises
     ------
     DataError
-        Fewer than ``ways`` classes have shots + queries items.
+        Fewer than ``ways`` classes (of any group) have shots + queries items, or a class in two groups.
 
     >>> report = few_shot([[0.0], [0.1], [5.0], [5.1]], [3, 3, 8, 8], ways=2, episodes=10)
     >>> report["accuracy"].value
@@ -87,27 +92,48 @@ def few_shot(
             f"labels must have {ways} classes of {shots + queries} items for {ways}-way {shots}-shot; "
             f"found {len(able)} of {len(classes)}"
         )
+    pools = [able] if groups is None else _pools(able, codes, groups, ways, classes)
     generator = np.random.default_rng(seed)
     trials: list[_Trials] = []
-    classes_of_episodes: list[NDArray[np.int64]] = []
     block = max(1, _BLOCK_ELEMENTS // (ways * ways * queries * rows.shape[1]))
     for start in range(0, episodes, block):
-        drawn = _draw(generator, able, items, min(block, episodes - start), ways, shots + queries)
+        turns = [pools[e % len(pools)] for e in range(start, min(start + block, episodes))]
+        drawn = _draw(generator, turns, items, ways, shots + queries)
         trials.append(_trials(rows, drawn, shots, measure))
-        classes_of_episodes.append(drawn.classes)
     counts = {
         "episodes": episodes,
         "classes": len(able),
         "classes with too few items": len(classes) - len(able),
     }
+    if groups is not None:
+        counts |= {"groups": len(pools), "classes": sum(map(len, pools))}
     title = f"few-shot, {ways}-way {shots}-shot"
-    accuracy = _figure(trials, classes_of_episodes, ways, queries, len(able))
-    return Report(title, {"accuracy": accuracy}, counts)
+    return Report(title, {"accuracy": _figure(trials)}, counts)
 
 
 def _items_by_class(codes: NDArray[np.int64], n_classes: int) -> list[NDArray[np.int64]]:
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(np.bincount(codes, minlength=n_classes))[:-1])
+
+
+def _pools(
+    able: NDArray[np.int64], codes: NDArray[np.int64], groups: Any, ways: int, classes: NDArray[Any]
+) -> list[NDArray[np.int64]]:
+    """The classes of each group that has enough of them."""
+    group_codes, _ = class_codes(groups, "groups")
+    check_lengths(len(group_codes), len(codes), "groups", "embeddings")
+    of_class = np.zeros(len(classes), dtype=np.int64)
+    of_class[codes] = group_codes
+    torn = np.flatnonzero(of_class[codes] != group_codes)
+    if len(torn):
+        raise DataError(
+            f"groups must hold each class whole; found {classes.tolist()[codes[torn[0]]]!r} in two of them"
+        )
+    pools = [able[of_class[able] == group] for group in np.unique(of_class[able])]
+    pools = [pool for pool in pools if len(pool) >= ways]
+    if not pools:
+        raise DataError(f"groups must have {ways} classes in one of them; found fewer in each")
+    return pools
 
 
 @dataclass(frozen=True)
@@ -120,16 +146,15 @@ class _Drawn:
 
 def _draw(
     generator: np.random.Generator,
-    able: NDArray[np.int64],
+    pools: Sequence[NDArray[np.int64]],
     items: list[NDArray[np.int64]],
-    episodes: int,
     ways: int,
     per_class: int,
 ) -> _Drawn:
-    classes = np.empty((episodes, ways), dtype=np.int64)
-    chosen = np.empty((episodes, ways, per_class), dtype=np.int64)
-    for e in range(episodes):
-        classes[e] = generator.choice(able, ways, replace=False)
+    classes = np.empty((len(pools), ways), dtype=np.int64)
+    chosen = np.empty((len(pools), ways, per_class), dtype=np.int64)
+    for e, pool in enumerate(pools):
+        classes[e] = generator.choice(pool, ways, replace=False)
         for w, c in enumerate(classes[e]):
             chosen[e, w] = generator.choice(items[c], per_class, replace=False)
     return _Drawn(classes, chosen)
@@ -137,11 +162,14 @@ def _draw(
 
 @dataclass(frozen=True)
 class _Trials:
-    """Each query asked: whether it was right, its class, and the class of the nearest wrong prototype."""
+    """Each query asked: whether it was right, its class, the class of the nearest wrong prototype, and by how
+    much the credit would change without that one.
+    """
 
     credit: NDArray[np.float64]
     own: NDArray[np.int64]
     rival: NDArray[np.int64]
+    change: NDArray[np.float64]
 
 
 def _trials(rows: torch.Tensor, drawn: _Drawn, shots: int, distance: Distance) -> _Trials:
@@ -149,36 +177,27 @@ def _trials(rows: torch.Tensor, drawn: _Drawn, shots: int, distance: Distance) -
     prototypes = chosen[:, :, :shots].mean(2)  # (episodes, ways, d)
     asked = chosen[:, :, shots:]  # (episodes, ways, queries, d)
     table = distance(asked[:, :, :, None, :], prototypes[:, None, None, :, :])  # (..., queries, ways)
-    nearest = table == table.amin(-1, keepdim=True)
     own = torch.eye(table.shape[-1], dtype=torch.bool, device=table.device)[:, None, :]  # (ways, 1, ways)
-    credit = ((nearest & own).any(-1).double() / nearest.sum(-1)).cpu().numpy()
-    rival = table.masked_fill(own, torch.inf).argmin(-1).cpu().numpy()  # (episodes, ways, queries)
+    rival = table.masked_fill(own, torch.inf).argmin(-1, keepdim=True)  # (episodes, ways, queries, 1)
+    credit = _credit(table, own)
+    change = _credit(table.scatter(-1, rival, torch.inf), own) - credit
     classes = np.broadcast_to(drawn.classes[:, :, None], credit.shape)
-    rivals = np.take_along_axis(drawn.classes[:, None, :], rival.reshape(len(rival), 1, -1), axis=2)
-    return _Trials(credit.ravel(), classes.ravel(), rivals.ravel())
+    places = rival.reshape(len(rival), 1, -1).cpu().numpy()
+    rivals = np.take_along_axis(drawn.classes[:, None, :], places, axis=2)
+    return _Trials(
+        credit.cpu().numpy().ravel(), classes.ravel(), rivals.ravel(), change.cpu().numpy().ravel()
+    )
 
 
-def _figure(
-    trials: list[_Trials], drawn: list[NDArray[np.int64]], ways: int, queries: int, n_classes: int
-) -> Figure:
-    """The accuracy over all episodes; see the head of this module for its interval."""
+def _credit(table: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    nearest = table == table.amin(-1, keepdim=True)
+    return (nearest & own).any(-1).double() / nearest.sum(-1)
+
+
+def _figure(trials: list[_Trials]) -> Figure:
+    """The accuracy over all episodes."""
     credit = np.concatenate([part.credit for part in trials])
     own = np.concatenate([part.own for part in trials])
-    rival = np.concatenate([part.rival for part in trials])
-    linked = linked_figure(credit, own, rival)
-    if n_classes < ways + 2 or linked.value in (0.0, 1.0):
-        return linked
-    episodes = credit.reshape(-1, ways * queries).mean(1)  # (episodes,)
-    classes = np.concatenate(drawn)  # (episodes, ways)
-    present = np.unique(classes)
-    sums = np.bincount(classes.ravel(), weights=np.repeat(episodes, ways))[present]
-    counts = np.bincount(classes.ravel())[present]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        left_out = (episodes.sum() - sums) / (len(episodes) - counts)
-    # Two accuracies over some of the episodes differ by chance alone; that much is taken off.
-    noise = episodes.var() * counts / (len(episodes) * np.maximum(len(episodes) - counts, 1))
-    n = len(present)
-    spread = (n - 1) / n * float(np.sum((left_out - left_out.mean()) ** 2 - (n - 1) / n * noise))
-    variance = spread + float(episodes.var()) / len(episodes)
-    own_variance = linked_variance((credit - linked.value) / len(credit), own, rival) * n / (n - 1)
-    return error_figure(linked.value, float(np.sqrt(max(variance, own_variance))), n)
+    rival = np.concatenate([part.rival for part in trials])[:, None]
+    change = np.concatenate([part.change for part in trials])[:, None]
+    return linked_figure(credit, own, rival, changes=change)

@@ -24,6 +24,7 @@ __all__ = [
     "finite_numbers",
     "paired_vectors",
     "positive_integer",
+    "sorted_distinct",
     "zero_rows",
 ]
 
@@ -122,6 +123,16 @@ def positive_integer(value: Any, name: str, *, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise InputError(f"{name} must be a whole number of at least {least}; found {value!r}")
     return int(value)
+
+
+def sorted_distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """The different values in ascending order; by sorting, as NumPy's hashing is far slower on large arrays.
+
+    >>> sorted_distinct(np.array([3, 1, 3])).tolist()
+    [1, 3]
+    """
+    ordered = np.sort(values)
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
 def zero_rows(rows: Tensor) -> int:

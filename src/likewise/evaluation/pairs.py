@@ -19,6 +19,7 @@ from likewise.evaluation.inputs import (
     finite_numbers,
     paired_vectors,
     positive_integer,
+    sorted_distinct,
 )
 from likewise.evaluation.intervals import jackknife_figure
 from likewise.search.exact import distance_from_name
@@ -140,7 +141,7 @@ def _distinct(generator: np.random.Generator, wanted: int, draw: Any) -> _Intege
     """``wanted`` distinct numbers, from ``draw(count)`` again and again; sorted."""
     found = np.empty(0, dtype=np.int64)
     while len(found) < wanted:
-        found = np.unique(np.concatenate([found, draw(int((wanted - len(found)) * 1.1) + 16)]))
+        found = sorted_distinct(np.concatenate([found, draw(int((wanted - len(found)) * 1.1) + 16)]))
     return np.sort(generator.choice(found, wanted, replace=False))
 
 

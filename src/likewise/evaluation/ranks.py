@@ -23,6 +23,9 @@ __all__ = ["Relevant", "ranked_blocks"]
 _EXACT_PLACES = 32
 _MOST_COUNTED = 64  # with more relevant items a query, a sort of the whole row is cheaper
 _TILE = 512
+_RIVALS = 8  # other classes whose absence is tried for each query
+_LISTED = 1024  # places that are searched for the rivals' items
+_SLACK = 8  # places looked at beyond the depth, for what moves up where a class is left out
 _FAR = 2**62  # the rank of what isn't there
 
 
@@ -30,17 +33,45 @@ _FAR = 2**62  # the rank of what isn't there
 class Relevant:
     """A block of queries: their relevant items' ranks from 1, ascending, ``padding`` beyond R.
 
-    ``ranks`` is (rows, P), exact up to ``depth`` at least; ``count`` is R (rows,); ``rival`` (rows,) is
-    the class of the nearest item of another class, or the query's own where none was seen.
+    ``ranks`` is (rows, P), exact up to ``depth`` at least; ``count`` is R (rows,). ``rivals`` (rows, V) are
+    the other classes nearest to a query, each once, and -1 where fewer were seen.
     """
 
     start: int
     stop: int
     ranks: Tensor
     count: Tensor
-    rival: Tensor
+    rivals: Tensor
+    listed: Tensor  # (rows, places): the class at each of the first places, -1 for none
 
     padding = _FAR
+
+    def chosen(self, rows: Tensor) -> Relevant:
+        """Some of the queries, by a mask (rows,)."""
+        return Relevant(
+            self.start,
+            self.stop,
+            self.ranks[rows],
+            self.count[rows],
+            self.rivals[rows],
+            self.listed[rows],
+        )
+
+    def without_rivals(self) -> Relevant:
+        """The same queries in a gallery without their first rival, then all without the second, (V rows, P).
+
+        A relevant item moves up by the rival's items among the first places; one beyond the depth that
+        would move into it isn't seen.
+        """
+        width = self.rivals.shape[1]
+        gone = self.listed[None] == self.rivals.T[:, :, None]  # (V, rows, places)
+        gone &= (self.rivals.T >= 0)[:, :, None]
+        ahead = gone.to(torch.int32).cumsum(2)
+        at = (self.ranks - 1).clamp(max=self.listed.shape[1] - 1)
+        moved = self.ranks - ahead.gather(2, at.expand(width, -1, -1))
+        ranks = torch.where(self.ranks == _FAR, _FAR, moved).flatten(0, 1)
+        count = self.count.expand(width, -1).flatten()
+        return Relevant(self.start, self.stop, ranks, count, self.rivals[:0], self.listed[:0])
 
 
 @dataclass(frozen=True)
@@ -71,7 +102,7 @@ def ranked_blocks(
     column_codes: Tensor,
     *,
     distance: Distance,
-    itself: bool,
+    exclude: Tensor | None,
     depth: int | None,
 ) -> Iterator[Relevant]:
     """The ranks of each query's class in the gallery, a block of queries at a time.
@@ -81,8 +112,8 @@ def ranked_blocks(
     rows, columns : Tensor (n, d), (m, d)
     codes, column_codes : int64 Tensor (n,), (m,)
     distance : Distance
-    itself : bool
-        Whether the queries are the gallery, and may not find themselves.
+    exclude : int64 Tensor (n,), optional
+        For each query the gallery item that it may not find (itself, say), -1 for none.
     depth : int or None
         Up to which rank to look; what lies beyond counts as not there. None for all.
     """
@@ -91,30 +122,42 @@ def ranked_blocks(
     counted = depth is None and largest <= _MOST_COUNTED and len(columns) > 2 * _EXACT_PLACES
     # One place beyond R shows a rival even where all within R are hits.
     reach = len(columns) if depth is None else max(depth, largest + 1)
-    places = _EXACT_PLACES if counted else min(reach, len(columns))
-    exclude = torch.arange(len(rows)) if itself else None
-    for block in nearest_blocks(rows, columns, places, distance=distance, exclude=exclude):
+    places = _EXACT_PLACES if counted else min(reach + _SLACK, len(columns))
+    for block in nearest_blocks(rows, columns, places, distance=distance, exclude=exclude, distances=False):
         asked = codes[block.start : block.stop]
-        count = classes.size[asked] - int(itself)
-        found = column_codes[block.indices]
-        there = block.indices >= 0
-        hits = (found == asked[:, None]) & there
-        others = (found != asked[:, None]) & there
-        first = found.gather(1, others.byte().argmax(1, keepdim=True)).squeeze(1)
-        rival = torch.where(others.any(1), first, asked)
+        barred = None if exclude is None else exclude[block.start : block.stop].to(columns.device)
+        count = classes.size[asked]
+        if barred is not None:
+            count = count - ((barred >= 0) & (column_codes[barred.clamp(min=0)] == asked)).long()
+        found = column_codes[block.indices].masked_fill(block.indices < 0, -1)
+        hits = found == asked[:, None]
         if counted:
-            ranks = _counted(block, hits, classes.members(asked), itself)
+            ranks = _counted(block, hits, classes.members(asked), barred)
         else:
             place = torch.arange(1, hits.shape[1] + 1, device=hits.device)
             ranks = torch.where(hits, place, _FAR).sort(1).values[:, : max(largest, 1)]
-        yield Relevant(block.start, block.stop, ranks, count, rival)
+        yield Relevant(block.start, block.stop, ranks, count, _rivals(found, asked), found[:, :_LISTED])
 
 
-def _counted(block: NeighbourBlock, hits: Tensor, members: Tensor, itself: bool) -> Tensor:
+def _rivals(found: Tensor, asked: Tensor) -> Tensor:
+    """The first other classes of each row of codes, each once, (rows, V); -1 where there are fewer."""
+    taken = (found == asked[:, None]) | (found < 0)
+    out = torch.full((len(found), min(_RIVALS, found.shape[1])), -1, device=found.device)
+    for place in range(out.shape[1]):
+        free = ~taken
+        some = free.any(1)
+        if not bool(some.any()):
+            break
+        first = found.gather(1, free.byte().argmax(1, keepdim=True)).squeeze(1)
+        out[:, place] = torch.where(some, first, -1)
+        taken |= (found == out[:, place : place + 1]) & some[:, None]
+    return out
+
+
+def _counted(block: NeighbourBlock, hits: Tensor, members: Tensor, barred: Tensor | None) -> Tensor:
     """Ranks of the members: those among the neighbours found, and the rest by counting."""
-    if itself:
-        queries = torch.arange(block.start, block.stop, device=members.device)
-        members = members.masked_fill(members == queries[:, None], -1)
+    if barred is not None:
+        members = members.masked_fill(members == barred[:, None], -1)
     there = members >= 0
     found = (members[:, :, None] == block.indices[:, None, :]) & hits[:, None, :]  # (rows, P, places)
     ranks = torch.where(found.any(2), found.byte().argmax(2) + 1, _FAR)

@@ -19,7 +19,7 @@ Conventions, on which published numbers differ:
   which the MPEG-7 protocol does.
 
 Every figure is a mean over queries; its interval is over classes, and knows that a query moves with its
-own class and with the class of the nearest item of another. ``map``, ``mrr`` and
+own class and with the classes of the nearest items of others. ``map``, ``mrr`` and
 ``ndcg`` read the whole ranking and are given only when asked for by name.
 """
 
@@ -149,21 +149,28 @@ class QueryScores:
     """Every figure of every query that has a match: what reports, slices and comparisons are made of.
 
     ``scores`` holds for each figure an array (q,); ``queries`` (q,) are positions in the embeddings and
-    ``codes`` (q,) their classes, as positions in ``classes``; ``rivals`` (q,) are the classes of the
-    nearest items of another class, which a query's success hangs on too.
+    ``codes`` (q,) their classes, as positions in ``classes``; ``rivals`` (q, V) are the nearest other
+    classes, which a query's success hangs on too, and ``changes`` holds for each figure by how much it
+    would change without each of them (q, V).
     """
 
     scores: Mapping[str, _Floats]
     queries: NDArray[np.int64]
     codes: NDArray[np.int64]
-    rivals: NDArray[np.int64]
+    rivals: NDArray[np.int32]
+    changes: Mapping[str, NDArray[np.float32]]
     classes: NDArray[Any]
     counts: Mapping[str, int]
 
     def figure(self, name: str, where: NDArray[np.bool_] | None = None) -> Figure:
         """The mean of one figure, over the queries chosen by ``where`` (q,) or all."""
         chosen = slice(None) if where is None else where
-        return linked_figure(self.scores[name][chosen], self.codes[chosen], self.rivals[chosen])
+        return linked_figure(
+            self.scores[name][chosen],
+            self.codes[chosen],
+            self.rivals[chosen],
+            changes=self.changes[name][chosen],
+        )
 
     def report(self) -> Report:
         """All figures over all queries."""
@@ -193,6 +200,8 @@ def retrieval(
     *,
     gallery: Any = None,
     gallery_labels: Any = None,
+    ids: Any = None,
+    gallery_ids: Any = None,
     distance: str | Distance = "euclidean",
     ks: Sequence[int] = (1, 2, 4, 8),
     figures: Iterable[str] | None = None,
@@ -209,6 +218,9 @@ def retrieval(
         Compared exactly. _Floats are refused.
     gallery : array or Tensor (m, d), optional
     gallery_labels : integers or strings (m,), optional
+    ids, gallery_ids : integers or strings (n,), (m,), optional
+        With a gallery: what each item is called. A query doesn't find the item of its own id. Ids of one
+        side are all different.
     distance : str or Distance
         "euclidean", "squared_euclidean", "cosine", "cityblock", "hamming" or a distance of likewise.
     ks : sequence of int
@@ -226,7 +238,7 @@ def retrieval(
     Raises
     ------
     DataError
-        NaN, lengths that differ, float labels, one item only, or no query with a match.
+        NaN, lengths that differ, float labels, one item only, an id twice, or no query with a match.
 
     >>> report = retrieval([[0.0], [0.1], [5.0], [5.1], [0.2]], ["a", "a", "b", "b", "c"])
     >>> report["recall@1"].value, report.counts["queries without a match"]
@@ -241,6 +253,8 @@ def retrieval(
         labels,
         gallery=gallery,
         gallery_labels=gallery_labels,
+        ids=ids,
+        gallery_ids=gallery_ids,
         distance=distance,
         ks=ks,
         figures=figures,
@@ -255,6 +269,8 @@ def retrieval_scores(
     *,
     gallery: Any = None,
     gallery_labels: Any = None,
+    ids: Any = None,
+    gallery_ids: Any = None,
     distance: str | Distance = "euclidean",
     ks: Sequence[int] = (1, 2, 4, 8),
     figures: Iterable[str] | None = None,
@@ -268,6 +284,8 @@ def retrieval_scores(
     measure = distance_from_name(distance)
     chosen = _wanted(figures, [positive_integer(k, "ks") for k in ks])
     rows = vectors(embeddings)
+    if (ids is None) != (gallery_ids is None) or (ids is not None and gallery is None):
+        raise InputError("ids and gallery_ids must be given together, and with a gallery; found one alone")
     if (gallery is None) != (gallery_labels is None):
         raise InputError("gallery and gallery_labels must be given together; found only one of them")
     columns = rows if gallery is None else vectors(gallery, "gallery")
@@ -282,7 +300,12 @@ def retrieval_scores(
         )
         check_lengths(len(column_codes), len(columns), "gallery_labels", "gallery")
     check_lengths(len(codes), len(rows), "labels", "embeddings")
-    relevant = np.bincount(column_codes, minlength=len(classes))[codes] - (gallery is None)
+    exclude = (
+        np.arange(len(rows)) if gallery is None else _own_places(ids, gallery_ids, len(rows), len(columns))
+    )
+    relevant = np.bincount(column_codes, minlength=len(classes))[codes]
+    if exclude is not None:
+        relevant = relevant - ((exclude >= 0) & (column_codes[exclude] == codes))
     if not np.any(relevant > 0):
         raise DataError(
             "labels must give some query a match; found none, as every class has too few items in the gallery"
@@ -293,15 +316,29 @@ def retrieval_scores(
     if not any(wanted.full for wanted in chosen):
         depth = max(max(wanted.k, wanted.times_r * int(relevant.max())) for wanted in chosen)
     parts: list[list[Tensor]] = [[] for _ in chosen]
+    changes: list[list[Tensor]] = [[] for _ in chosen]
     rivals: list[Tensor] = []
     for block in ranked_blocks(
-        rows, columns, query_codes, gallery_codes, distance=measure, itself=gallery is None, depth=depth
+        rows,
+        columns,
+        query_codes,
+        gallery_codes,
+        distance=measure,
+        exclude=None if exclude is None else torch.as_tensor(exclude),
+        depth=depth,
     ):
         asked = block.count > 0
-        ranked = Relevant(block.start, block.stop, block.ranks[asked], block.count[asked], block.rival[asked])
-        rivals.append(ranked.rival.cpu())
-        for part, wanted in zip(parts, chosen, strict=True):
-            part.append(wanted.scores(ranked).cpu())
+        if not bool(asked.any()):
+            continue
+        ranked = block.chosen(asked)
+        without = ranked.without_rivals()
+        # The own class stands for no rival: a change of 0 there says nothing.
+        own_codes = query_codes[block.start : block.stop][asked][:, None]
+        rivals.append(torch.where(ranked.rivals < 0, own_codes, ranked.rivals).to(torch.int32).cpu())
+        for part, change, wanted in zip(parts, changes, chosen, strict=True):
+            own = wanted.scores(ranked)
+            part.append(own.cpu())
+            change.append((wanted.scores(without).view(-1, len(own)) - own).T.float().cpu())
     queries = np.flatnonzero(relevant > 0)
     counts = {
         "queries": len(queries),
@@ -310,7 +347,35 @@ def retrieval_scores(
         "classes": len(np.unique(codes[queries])),
         "queries without a match": len(rows) - len(queries),
     }
+    if ids is not None and exclude is not None:
+        counts["queries in the gallery"] = int((exclude >= 0).sum())
     if isinstance(measure, Cosine):
         counts["zero vectors"] = zero_rows(rows) + (0 if gallery is None else zero_rows(columns))
-    scores = {wanted.name: torch.cat(part).numpy() for wanted, part in zip(chosen, parts, strict=True)}
-    return QueryScores(scores, queries, codes[queries], torch.cat(rivals).numpy(), classes, counts)
+    named = [wanted.name for wanted in chosen]
+    return QueryScores(
+        {name: torch.cat(part).numpy() for name, part in zip(named, parts, strict=True)},
+        queries,
+        codes[queries],
+        torch.cat(rivals).numpy(),
+        {name: torch.cat(part).numpy() for name, part in zip(named, changes, strict=True)},
+        classes,
+        counts,
+    )
+
+
+def _own_places(ids: Any, gallery_ids: Any, n: int, m: int) -> NDArray[np.int64] | None:
+    """The gallery place (n,) of each query's own id, -1 where it isn't there; None without ids."""
+    if ids is None:
+        return None
+    sides = class_codes_jointly([ids, gallery_ids], ["ids", "gallery_ids"])
+    (own, other), names = sides
+    check_lengths(len(own), n, "ids", "embeddings")
+    check_lengths(len(other), m, "gallery_ids", "gallery")
+    for codes, name in ((own, "ids"), (other, "gallery_ids")):
+        times = np.bincount(codes)
+        if times.max() > 1:
+            twice = names.tolist()[int(times.argmax())]
+            raise DataError(f"{name} must all be different; found {twice!r} {int(times.max())} times")
+    places = np.full(len(names), -1, dtype=np.int64)
+    places[other] = np.arange(m)
+    return places[own]

@@ -24,10 +24,10 @@ from numpy.typing import ArrayLike, NDArray
 from likewise.errors import InputError
 from likewise.evaluation import VerificationPairs, threshold_at_eer
 
-__all__ = ["PairDistances", "Theme", "before_and_after", "panel_svg"]
+__all__ = ["STYLE", "PairDistances", "Theme", "before_and_after", "panel_svg", "saved"]
 
 _BINS = 60
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 11,
     "svg.hashsalt": "likewise",
@@ -36,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.spines.left": False,
 }
+"""The settings that every picture is drawn with."""
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,10 @@ def panel_svg(pairs: PairDistances, *, theme: Theme) -> str:
     >>> panel_svg(PairDistances("raw", [1.0, 2.0], [3.0, 4.0]), theme=Theme.light())[:5]
     '<?xml'
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.5), facecolor=theme.background, layout="constrained")
         _panel(figure.add_subplot(), pairs, theme)
-        return _save(figure, "svg").decode("utf-8")
+        return saved(figure, "svg").decode("utf-8")
 
 
 def before_and_after(
@@ -170,16 +171,17 @@ def before_and_after(
         raise InputError(f"file_format must be 'png' or 'svg'; found {file_format!r}")
     if not panels:
         raise InputError("panels must hold at least one PairDistances; found none")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1)
         figure = Figure(figsize=(5.2 * len(panels), 3.9), facecolor=theme.background, layout=layout)
         figure.suptitle(title, color=theme.ink, fontsize=14, fontweight="bold")
         for axes, pairs in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
             _panel(axes, pairs, theme)
-        return _save(figure, file_format)
+        return saved(figure, file_format)
 
 
-def _save(figure: Figure, file_format: str) -> bytes:
+def saved(figure: Figure, file_format: str) -> bytes:
+    """A figure as the bytes of a file, the same for the same figure."""
     stream = io.BytesIO()
     metadata = {"Date": None} if file_format == "svg" else {}
     figure.savefig(stream, format=file_format, dpi=160, metadata=metadata, facecolor=figure.get_facecolor())
