@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 import torch
@@ -30,7 +29,8 @@ from likewise.encoders import MLP, Standardize, encoder_for
 from likewise.errors import ArtifactError, InputError
 from likewise.model import Model
 from likewise.search import Hit, Index
-from likewise.search.engine import FlatEngine, TableEngine, engine_for
+from likewise.search.engine import Vectors
+from likewise.search.flat import FlatEngine
 
 DISTANCES = {
     "euclidean": Euclidean,
@@ -98,15 +98,16 @@ def test_search_equals_sorting_all_distances(name: str) -> None:
     st.sampled_from([1e-4, 1.0]),
     st.integers(1, 50),
 )
-def test_faiss_finds_the_same_as_subtraction_also_far_from_the_origin_and_with_ties(
+def test_the_flat_engine_finds_the_same_as_subtraction_also_far_from_the_origin_and_with_ties(
     name: str, seed: int, offset: float, spread: float, k: int
 ) -> None:
     generator = np.random.default_rng(seed)
     gallery = (offset + spread * generator.integers(-3, 4, size=(120, 3))).astype(np.float32)
     queries = (offset + spread * generator.integers(-3, 4, size=(24, 3))).astype(np.float32)
-    engine = FlatEngine(DISTANCES[name]())  # type: ignore[arg-type]
-    engine.add(gallery[:50])
-    engine.add(gallery[50:])
+    vectors = Vectors(3)
+    engine = FlatEngine(DISTANCES[name](), vectors)  # type: ignore[operator]
+    engine.add(vectors.append(gallery[:50]))
+    engine.add(vectors.append(gallery[50:]))
     with torch.inference_mode():
         features = engine.distance.features(torch.from_numpy(queries)).double()
         columns = engine.distance.column_features(torch.from_numpy(gallery)).double()
@@ -119,18 +120,15 @@ def test_faiss_finds_the_same_as_subtraction_also_far_from_the_origin_and_with_t
 
 
 @pytest.mark.parametrize("name", ["euclidean", "squared", "mahalanobis"])
-def test_neighbours_closer_than_faiss_can_tell_are_still_found(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_neighbours_closer_than_a_product_can_tell_are_still_found(name: str) -> None:
     """Two clusters 20,000 apart and 0.01 wide: products in float32 are off by more than the width."""
     generator = np.random.default_rng(0)
     side = np.where(np.arange(200) % 2 == 0, 1e4, -1e4)[:, None]
     gallery = (side + generator.normal(size=(200, 3)) * 0.01).astype(np.float32)
     queries = gallery[:40] + np.float32(0.004)
-    # What faiss does for large batches, and older versions from 20 queries on: multiply, not subtract.
-    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", 1)
-    engine = FlatEngine(DISTANCES[name]())  # type: ignore[arg-type]
-    engine.add(gallery)
+    vectors = Vectors(3)
+    engine = FlatEngine(DISTANCES[name](), vectors)  # type: ignore[operator]
+    engine.add(vectors.append(gallery))
     with torch.inference_mode():
         features = engine.distance.features(torch.from_numpy(queries)).double()
         columns = engine.distance.features(torch.from_numpy(gallery)).double()
@@ -140,12 +138,6 @@ def test_neighbours_closer_than_faiss_can_tell_are_still_found(
         order = sorted(range(200), key=lambda column: (table[row, column], column))[:5]
         assert found.rows[row].tolist() == order
         assert found.distances[row].tolist() == table[row, order].tolist()
-
-
-def test_the_distance_chooses_the_engine() -> None:
-    for name, make in DISTANCES.items():
-        flat = name in ("euclidean", "squared", "cosine", "mahalanobis", "bilinear")
-        assert type(engine_for(make())) is (FlatEngine if flat else TableEngine)
 
 
 def test_one_item_gives_hits_and_several_give_lists_of_them() -> None:
@@ -162,7 +154,14 @@ def test_one_item_gives_hits_and_several_give_lists_of_them() -> None:
     assert [hits[0].id for hits in many] == ["digits:16", "digits:17"]
     assert [hit.row for hit in many[1]] == [hit.row for hit in one]
     assert len(index.search(digits.X[0], k=500)) == 50
-    assert one[0].to_dict() == {"id": "digits:17", "label": 7, "distance": one[0].distance, "row": 17}
+    assert one[0].to_dict() == {
+        "id": "digits:17",
+        "label": 7,
+        "distance": one[0].distance,
+        "row": 17,
+        "probability": None,
+        "metadata": {},
+    }
 
 
 X = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
@@ -251,7 +250,7 @@ def test_every_changed_byte_in_an_index_is_refused_before_any_file_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Index.build(trained(), (X, Y)).save(tmp_path / "index")
-    from likewise.search import index as module
+    from likewise.search import storage as module
 
     reads: list[bytes] = []
     true = module.safetensors.numpy.load

@@ -1,5 +1,8 @@
-"""Search: an index of embedded records, and exact nearest neighbours."""
+"""Search: an index of embedded records behind one of several engines, and exact nearest neighbours."""
 
-from likewise.search.index import Hit, Index
+from likewise.search.engine import EngineReport
+from likewise.search.engines import ENGINES
+from likewise.search.index import Hit, Index, StoredRecord
+from likewise.search.reranking import KReciprocal, QueryExpansion
 
-__all__ = ["Hit", "Index"]
+__all__ = ["ENGINES", "EngineReport", "Hit", "Index", "KReciprocal", "QueryExpansion", "StoredRecord"]

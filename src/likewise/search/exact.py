@@ -10,7 +10,6 @@ Conventions: smaller is nearer; equal distances (as float32) are ordered by the 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,8 +19,10 @@ import torch
 from torch import Tensor
 
 from likewise import distances as known
-from likewise.distances import Bilinear, Distance, Form, ProductDistance
+from likewise.distances import Bilinear, Distance
 from likewise.errors import DataError, InputError
+from likewise.search.candidates import CHUNK, Filled, fill, nearest_in
+from likewise.search.keys import keys_of
 
 __all__ = ["NeighbourBlock", "Neighbours", "distance_from_name", "nearest", "nearest_blocks", "vectors"]
 
@@ -32,12 +33,7 @@ _NAMED: dict[str, type[Distance]] = {
     "hamming": known.Hamming,
     "squared_euclidean": known.SquaredEuclidean,
 }
-_SPARE = 8  # candidates taken beyond k, so that rounding and ties at the boundary rarely need a second look
-_FEW = 64  # up to this k distances are taken by subtraction; beyond, the product is in float64
-_CHUNK = 64  # columns whose smallest key stands for them while candidates are sought
-_TILE = 2048  # columns of one product, so that a tile of 256 rows stays in cache
 _BLOCK_BYTES = 64_000_000
-_GATHER_ELEMENTS = 1_000_000
 
 
 class Neighbours(NamedTuple):
@@ -160,8 +156,12 @@ def nearest_blocks(
     distance: str | Distance = "euclidean",
     exclude: Any = None,
     block_rows: int = 256,
+    distances: bool = True,
 ) -> Iterator[NeighbourBlock]:
-    """As :func:`nearest`, a block of queries at a time, so that no (n, k) table is ever held."""
+    """As :func:`nearest`, a block of queries at a time, so that no (n, k) table is ever held.
+
+    With ``distances=False`` only the order is wanted: the distances of a block are empty, (rows, 0).
+    """
     measure = distance_from_name(distance)
     rows, columns = vectors(queries, "queries"), vectors(gallery, "gallery")
     dtype = torch.promote_types(rows.dtype, columns.dtype)
@@ -174,19 +174,19 @@ def nearest_blocks(
         raise InputError(f"k must be a whole number from 1 to the gallery's {len(columns)} rows; found {k!r}")
     k = int(k)
     barred = _barred(exclude, len(rows), len(columns), columns.device)
-    keys = _keys(measure, rows, columns, k)
-    padded = -(-len(columns) // _CHUNK) * _CHUNK
+    keys = keys_of(measure, rows, columns, k)
+    padded = -(-len(columns) // CHUNK) * CHUNK
     size = max(1, min(block_rows, len(rows), _BLOCK_BYTES // (padded * keys.dtype.itemsize)))
     table = torch.full((size, padded), torch.inf, dtype=keys.dtype, device=columns.device)
-    minima = torch.empty(size, padded // _CHUNK, dtype=keys.dtype, device=columns.device)
+    minima = torch.empty(size, padded // CHUNK, dtype=keys.dtype, device=columns.device)
     for start in range(0, len(rows), size):
         stop = min(start + size, len(rows))
-        filled = _Filled(table[: stop - start], minima[: stop - start], start, stop)
-        _fill(filled, keys)
+        filled = Filled(table[: stop - start], minima[: stop - start], start, stop)
+        fill(filled, keys)
         if barred is not None:
-            _bar(filled, barred[start:stop])
-        found = _nearest_in(filled, keys, k)
-        yield NeighbourBlock(start, stop, found.distances, found.indices, filled.table)
+            filled.bar(barred[start:stop])
+        found = nearest_in(filled, keys, k, distances=distances)
+        yield NeighbourBlock(start, stop, found[0], found[1], filled.table)
 
 
 def _barred(exclude: Any, n_rows: int, n_columns: int, device: torch.device) -> Tensor | None:
@@ -202,199 +202,3 @@ def _barred(exclude: Any, n_rows: int, n_columns: int, device: torch.device) -> 
     if low < -1 or high >= n_columns:
         raise InputError(f"exclude must hold gallery rows below {n_columns} or -1; found {low} to {high}")
     return bar.to(device=device, dtype=torch.int64)
-
-
-class _Keys(ABC):
-    """What one block of the table is filled with: numbers that order a row's columns as distances do."""
-
-    dtype: torch.dtype
-    n_columns: int
-
-    @abstractmethod
-    def tile(self, start: int, stop: int, first: int, last: int, out: Tensor) -> None:
-        """Write the keys of rows start to stop and columns first to last."""
-
-    @abstractmethod
-    def bound(self, start: int, stop: int, keys: Tensor) -> Tensor:
-        """The largest key (rows,) that a column as near as one of the given key (rows,) can have."""
-
-    @abstractmethod
-    def distances(self, start: int, stop: int, keys: Tensor, indices: Tensor) -> Tensor:
-        """The distances of chosen columns (rows, c), given their keys."""
-
-
-class _ProductKeys(_Keys):
-    """Keys ``|v|^2 / 2 - u.v`` or ``-u.v`` of centred features, in float32 or float64."""
-
-    def __init__(self, distance: ProductDistance, rows: Tensor, columns: Tensor, *, few: bool) -> None:
-        self.form = distance.form
-        self.n_columns = len(columns)
-        self.u = distance.features(rows)
-        same = rows is columns and type(distance).column_features is ProductDistance.column_features
-        self.v = self.u if same else distance.column_features(columns)
-        self.few = few or self.u.dtype == torch.float64
-        self.dtype = torch.float32 if few and self.u.dtype == torch.float32 else torch.float64
-        self.centre = self._centre()
-        self.keyed = (self.v - self.centre if bool(self.centre.any()) else self.v).to(self.dtype)
-        squares = torch.linalg.vector_norm(self.keyed, dim=1, dtype=torch.float64).square()
-        self.widest = float(squares.max())
-        # Of unit vectors |v|^2 / 2 is the same but for rounding: it needn't be added to find candidates.
-        self.uneven = float(squares.max() - squares.min()) / 2
-        level = self.dtype == torch.float32 and self.uneven < 1e-6 * self.widest
-        bare = self.form is Form.NEGATIVE_PRODUCT or level
-        self.half_squares = None if bare else (squares / 2).to(self.dtype)
-
-    def _centre(self) -> Tensor:
-        """The mean of the columns, where it is so far off that subtracting it sharpens the product."""
-        if self.form is Form.NEGATIVE_PRODUCT:
-            return torch.zeros_like(self.v[0])
-        mean = self.v.mean(0)
-        total = torch.linalg.vector_norm(self.v).square() / len(self.v)
-        return mean if float(mean.square().sum()) > 0.25 * float(total) else torch.zeros_like(mean)
-
-    def _rows(self, start: int, stop: int) -> Tensor:
-        return (self.u[start:stop] - self.centre).to(self.dtype)
-
-    def tile(self, start: int, stop: int, first: int, last: int, out: Tensor) -> None:
-        rows, columns = self._rows(start, stop), self.keyed[first:last].T
-        if self.half_squares is None:
-            torch.mm(-rows, columns, out=out)
-        else:
-            torch.addmm(self.half_squares[first:last], rows, columns, alpha=-1, out=out)
-
-    def bound(self, start: int, stop: int, keys: Tensor) -> Tensor:
-        # A sum of d products in any order is off by at most d eps/2 sum|u_j v_j| (Higham 2002, 3.5);
-        # the second term is the rounding of centring, and of distances to float32.
-        norm: Tensor = torch.linalg.vector_norm(self._rows(start, stop), dim=1, dtype=torch.float64)
-        wide = self.widest**0.5
-        product = torch.finfo(self.dtype).eps * (self.u.shape[1] + 2)
-        slack = product * (norm * wide + self.widest / 2)
-        slack += torch.finfo(self.u.dtype).eps * (norm + wide).square()
-        if self.half_squares is None and self.form is not Form.NEGATIVE_PRODUCT:
-            slack += self.uneven
-        out: Tensor = keys + (2 * slack).to(keys.dtype)
-        return out
-
-    def distances(self, start: int, stop: int, keys: Tensor, indices: Tensor) -> Tensor:
-        if self.few:
-            return self._subtracted(start, stop, indices).to(self.u.dtype)
-        if self.form is Form.NEGATIVE_PRODUCT:
-            return keys.to(self.u.dtype)
-        norms = torch.linalg.vector_norm(self._rows(start, stop), dim=1).square()[:, None]
-        squared = (2 * keys + norms).clamp_(min=0)
-        out: Tensor = squared.sqrt() if self.form is Form.EUCLIDEAN else squared
-        if self.form is Form.HALF_SQUARED:
-            out = out / 2
-        out = out.to(self.u.dtype)
-        for row in (squared < 1e-6 * (norms + self.widest)).any(1).nonzero().squeeze(1).tolist():
-            small = (squared[row] < 1e-6 * (norms[row] + self.widest)).nonzero().squeeze(1)
-            near = self._subtracted(start + row, start + row + 1, indices[row : row + 1, small])
-            out[row, small] = near[0].to(self.u.dtype)
-        return out
-
-    def _subtracted(self, start: int, stop: int, indices: Tensor) -> Tensor:
-        out = torch.empty(indices.shape, dtype=torch.float64, device=indices.device)
-        step = max(1, _GATHER_ELEMENTS // self.v.shape[1])
-        rows = max(1, step // indices.shape[1])
-        for r in range(0, stop - start, rows):
-            u = self.u[start + r : min(start + r + rows, stop), None].double()
-            for c in range(0, indices.shape[1], step):
-                v = self.v[indices[r : r + rows, c : c + step]].double()
-                out[r : r + rows, c : c + step] = self.form.pairs(u, v)
-        return out
-
-
-class _TableKeys(_Keys):
-    """The distances themselves, from :meth:`Distance.table`."""
-
-    def __init__(self, distance: Distance, rows: Tensor, columns: Tensor) -> None:
-        self.distance, self.rows, self.columns, self.n_columns = distance, rows, columns, len(columns)
-        self.dtype = distance.table(rows[:1], columns[:1]).dtype
-
-    def tile(self, start: int, stop: int, first: int, last: int, out: Tensor) -> None:
-        step = max(1, _GATHER_ELEMENTS // ((stop - start) * self.columns.shape[1]))
-        for c in range(first, last, step):
-            end = min(c + step, last)
-            out[:, c - first : end - first] = self.distance.table(self.rows[start:stop], self.columns[c:end])
-        if bool(torch.isnan(out).any()):
-            raise DataError(
-                f"distance {type(self.distance).__name__} gave NaN for queries {start} to {stop - 1}"
-            )
-
-    def bound(self, start: int, stop: int, keys: Tensor) -> Tensor:  # noqa: ARG002
-        return keys
-
-    def distances(self, start: int, stop: int, keys: Tensor, indices: Tensor) -> Tensor:  # noqa: ARG002
-        return keys
-
-
-def _keys(distance: Distance, rows: Tensor, columns: Tensor, k: int) -> _Keys:
-    if isinstance(distance, ProductDistance):
-        return _ProductKeys(distance, rows, columns, few=k <= _FEW)
-    return _TableKeys(distance, rows, columns)
-
-
-@dataclass(frozen=True)
-class _Filled:
-    table: Tensor  # (rows, m padded to whole chunks with inf)
-    minima: Tensor  # (rows, chunks)
-    start: int
-    stop: int
-
-
-def _fill(filled: _Filled, keys: _Keys) -> None:
-    n_columns, table, minima = keys.n_columns, filled.table, filled.minima
-    for first in range(0, n_columns, _TILE):
-        last = min(first + _TILE, n_columns)
-        keys.tile(filled.start, filled.stop, first, last, table[:, first:last])
-        padded = -(-last // _CHUNK) * _CHUNK
-        tile = table[:, first:padded].view(len(table), -1, _CHUNK)
-        torch.amin(tile, -1, out=minima[:, first // _CHUNK : padded // _CHUNK])
-
-
-def _bar(filled: _Filled, bar: Tensor) -> None:
-    named = (bar >= 0).nonzero().squeeze(1)
-    filled.table[named, bar[named]] = torch.inf
-    chunks = filled.table.view(*filled.minima.shape, _CHUNK)[named, bar[named] // _CHUNK]
-    filled.minima[named, bar[named] // _CHUNK] = chunks.amin(-1)
-
-
-def _nearest_in(filled: _Filled, keys: _Keys, k: int) -> Neighbours:
-    table, start, stop = filled.table, filled.start, filled.stop
-    wanted = min(k + _SPARE, keys.n_columns)
-    values, indices = _candidates(filled, wanted)
-    indices.clamp_(max=keys.n_columns - 1)  # padding, whose key is inf
-    bound = keys.bound(start, stop, values[:, k - 1])
-    found = _ordered(keys.distances(start, stop, values, indices), values, indices, k)
-    if wanted < keys.n_columns:
-        # Columns as near as the k-th may lie beyond the candidates.
-        unsure = (values[:, -1] <= bound) & (values[:, -1] < torch.inf)
-        for row in unsure.nonzero().squeeze(1).tolist():
-            within = (table[row] <= bound[row]).nonzero().T  # (1, c)
-            near = table[row][within]
-            exact = keys.distances(start + row, start + row + 1, near, within)
-            best = _ordered(exact, near, within, k)
-            found.distances[row], found.indices[row] = best.distances[0], best.indices[0]
-    return found
-
-
-def _candidates(filled: _Filled, wanted: int) -> tuple[Tensor, Tensor]:
-    """The ``wanted`` smallest keys of each row in order, and where: only the best chunks are read."""
-    if filled.minima.shape[1] < 4 * wanted:
-        values, indices = torch.topk(filled.table, wanted, largest=False)
-        return values, indices
-    chunks = torch.topk(filled.minima, wanted, largest=False, sorted=False).indices  # (rows, wanted)
-    whole = chunks[:, :, None].expand(-1, -1, _CHUNK)
-    read = filled.table.view(*filled.minima.shape, _CHUNK).gather(1, whole)
-    values, places = torch.topk(read.flatten(1), wanted, largest=False)
-    return values, chunks.gather(1, places // _CHUNK) * _CHUNK + places % _CHUNK
-
-
-def _ordered(distances: Tensor, keys: Tensor, indices: Tensor, k: int) -> Neighbours:
-    """The k nearest of the candidates, equal distances by the lower index; inf and -1 where a key is inf."""
-    distances = distances.masked_fill(keys == torch.inf, torch.inf)
-    indices, by_index = indices.sort(dim=1)
-    distances, by_distance = distances.gather(1, by_index).sort(dim=1, stable=True)
-    indices = indices.gather(1, by_distance)[:, :k]
-    distances = distances[:, :k]
-    return Neighbours(distances.contiguous(), indices.masked_fill(distances == torch.inf, -1))

@@ -1,0 +1,274 @@
+"""Search: recall against time beside bare faiss at the same parameters, rates of building and adding, and
+an index served to several clients.
+
+    python benchmarks/search.py [--n 100000] [--d 128] [--queries 1000] [--quick]
+    python benchmarks/search.py --only served [--clients 8] [--seconds 60]
+
+The overhead is what an answer costs beyond the bare library's own, whose structure is the very same: the
+distances taken again, ids, labels and probabilities left out on both sides. Records come in 1,000 clouds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import faiss
+import numpy as np
+import torch
+from harness import ROOT, best_of, environment, table, told, write_lines
+
+from likewise.distances import Euclidean
+from likewise.encoders import MLP, Standardize
+from likewise.model import Calibration, Model
+from likewise.search import Index
+from likewise.search.engine import Vectors, searched_exactly
+from likewise.search.engines import engine_named
+
+K = 10
+
+
+def clouds(n: int, d: int, *, seed: int) -> np.ndarray:
+    """Records around 1,000 centres."""
+    centres = np.random.default_rng(99).normal(size=(1000, d))
+    generator = np.random.default_rng(seed)
+    return (centres[generator.integers(1000, size=n)] + 0.5 * generator.normal(size=(n, d))).astype(
+        np.float32
+    )
+
+
+def bare_search(engine: Any, name: str, k: int) -> Callable[[np.ndarray], np.ndarray]:
+    """The same search by faiss alone, on the engine's own structure at its parameters."""
+    index, effort = getattr(engine, "_index", None), getattr(engine, "_effort", None)
+    if name == "hnsw":
+        settings = faiss.SearchParametersHNSW(efSearch=max(effort.width, k))
+        return lambda queries: index.search(queries, k, params=settings)[1]
+    if name == "ivfpq":
+        settings = faiss.SearchParametersIVF(nprobe=effort.width)
+        flat = faiss.IndexFlatL2(engine.vectors.dimension)
+        flat.add(np.ascontiguousarray(engine.vectors.embeddings[engine._order.view]))
+        refined = faiss.IndexRefine(index, flat)
+        refined.k_factor = effort.candidates
+        both = faiss.IndexRefineSearchParameters(
+            k_factor=float(effort.candidates), base_index_params=settings
+        )
+        return lambda queries: refined.search(queries, k, params=both)[1]
+    if name == "binary":
+        flat = faiss.IndexFlatL2(engine.vectors.dimension)
+        flat.add(np.ascontiguousarray(engine.vectors.embeddings[engine._order.view]))
+
+        def search(queries: np.ndarray) -> np.ndarray:
+            found = index.search(engine._codes(queries, queries=True), k * effort.candidates)[1]
+            distances = np.empty(found.shape, dtype=np.float32)
+            flat.compute_distance_subset(
+                len(queries),
+                faiss.swig_ptr(queries),
+                found.shape[1],
+                faiss.swig_ptr(distances),
+                faiss.swig_ptr(np.ascontiguousarray(found)),
+            )
+            order = np.argpartition(distances, k - 1, axis=1)[:, :k]
+            return np.take_along_axis(found, order, 1)
+
+        return search
+    flat = faiss.IndexFlatL2(engine.vectors.dimension)
+    flat.add(engine.vectors.embeddings)
+    return lambda queries: flat.search(queries, k)[1]
+
+
+def engines(
+    n: int, d: int, queries: int, recalls: tuple[float, ...], repeats: int
+) -> Iterator[dict[str, Any]]:
+    """Each faiss engine at each wanted recall."""
+    X, Q = clouds(n, d, seed=0), clouds(queries, d, seed=1)
+    vectors = Vectors(d)
+    flat = engine_named("flat", Euclidean(), vectors)
+    flat.add(vectors.append(X))
+    truth = searched_exactly(Euclidean(), vectors, Q, K)
+    for name in ("flat", "hnsw", "ivfpq", "binary"):
+        for recall in recalls if name != "flat" else (1.0,):
+            held = Vectors(d)
+            engine = engine_named(name, Euclidean(), held, recall=recall)
+            begin = time.perf_counter()
+            engine.add(held.append(X))
+            build = time.perf_counter() - begin
+            ours, bare = (lambda e=engine: e.search(Q, K)), bare_search(engine, name, K)
+            best = best_of({"ours": ours, "bare": lambda b=bare: b(Q)}, repeats=repeats, seconds=60)
+            found = engine.search(Q, K)
+            more = clouds(max(200, n // 100), d, seed=2)
+            begin = time.perf_counter()
+            engine.add(held.append(more))
+            add = time.perf_counter() - begin
+            report = engine.report()
+            yield {
+                "engine": name,
+                "wanted": recall,
+                "recall@10": float((found.distances <= truth.distances[:, -1:] * (1 + 1e-6)).mean()),
+                "parameters": ", ".join(f"{key} {value}" for key, value in report.parameters.items()),
+                "queries/s": queries / best["ours"],
+                "faiss queries/s": queries / best["bare"],
+                "overhead %": 100 * (best["ours"] / best["bare"] - 1),
+                "build s": build,
+                "records/s built": n / build,
+                "records/s added": len(more) / add,
+            }
+
+
+def batches(n: int, d: int) -> Iterator[dict[str, Any]]:
+    """Exact search at every size of batch, beside faiss: no size falls off a cliff."""
+    vectors = Vectors(d)
+    flat = engine_named("flat", Euclidean(), vectors)
+    flat.add(vectors.append(clouds(n, d, seed=0)))
+    bare = bare_search(flat, "flat", K)
+    for size in (1, 8, 32, 64, 200, 500, 2000):
+        Q = clouds(size, d, seed=1)
+        best = best_of(
+            {"ours": lambda q=Q: flat.search(q, K), "bare": lambda q=Q: bare(q)}, repeats=5, seconds=15
+        )
+        yield {"batch": size, "queries/s": size / best["ours"], "faiss queries/s": size / best["bare"]}
+
+
+CLIENT = """
+import http.client, json, sys, time
+import numpy as np
+host, seconds, seed, d = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+generator = np.random.default_rng(seed)
+queries = generator.normal(size=(50, d)).astype("f")
+bodies = [json.dumps({"items": [row.tolist()], "k": 10}) for row in queries]
+connection = http.client.HTTPConnection(host, timeout=60)
+times, wrong, begin, count = [], 0, time.perf_counter(), 0
+while time.perf_counter() - begin < seconds:
+    start = time.perf_counter()
+    try:
+        connection.request("POST", "/v1/search", bodies[count % 50], {"content-type": "application/json"})
+        answer = connection.getresponse(); body = answer.read()
+        wrong += answer.status != 200 or len(body) < 100
+    except OSError:
+        wrong += 1
+    times.append(time.perf_counter() - start); count += 1
+print(json.dumps({"times": times, "wrong": wrong, "spent": time.perf_counter() - begin}))
+"""
+
+
+def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
+    """Clients in processes of their own, each asking again as soon as it is answered."""
+    model = Model(
+        MLP(d, dimension=d, hidden=()), Euclidean(), Standardize((d,)), Calibration(1.0, 1.0, 1.0, "classes")
+    )
+    with tempfile.TemporaryDirectory() as place:
+        index = Index(model)
+        index.add_embeddings(
+            clouds(n, d, seed=0), ids=[str(i) for i in range(n)], labels=[i % 100 for i in range(n)]
+        )
+        index.save(Path(place, "index"))
+        del index
+        server = subprocess.Popen(
+            [sys.executable, "-m", "likewise", "serve", str(Path(place, "index")), "--port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert server.stdout is not None
+            address = next(word for word in server.stdout.readline().split() if word.startswith("http"))
+            host = address.removeprefix("http://")
+            _clients(host, 1, 1.0, d)
+            before, used = _resident(server.pid), _processor_seconds(server.pid)
+            answers = _clients(host, clients, seconds, d)
+            after, used = _resident(server.pid), _processor_seconds(server.pid) - used
+        finally:
+            server.terminate()
+            server.wait(30)
+            if server.stdout is not None:
+                server.stdout.close()
+    times = np.sort(np.concatenate([answer["times"] for answer in answers])) * 1000
+    return {
+        "clients": clients,
+        "records": n,
+        "dimension": d,
+        "seconds": seconds,
+        "requests/s": len(times) / max(answer["spent"] for answer in answers),
+        "p50 ms": float(times[len(times) // 2]),
+        "p99 ms": float(times[int(len(times) * 0.99)]),
+        "server's processor ms a request": 1000 * used / len(times),
+        "errors": sum(answer["wrong"] for answer in answers),
+        "memory MB": after,
+        "memory grown MB": after - before,
+    }
+
+
+def _clients(host: str, count: int, seconds: float, d: int) -> list[dict[str, Any]]:
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLIENT, host, str(seconds), str(seed), str(d)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in range(count)
+    ]
+    return [json.loads(client.communicate(timeout=seconds + 120)[0]) for client in started]
+
+
+def _resident(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))) / 1024
+
+
+def _processor_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--n", type=int, default=100_000)
+    parser.add_argument("--d", type=int, default=128)
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--quick", action="store_true", help="small, and nothing is written")
+    parser.add_argument("--only", choices=("engines", "batches", "served"))
+    request = parser.parse_args()
+    torch.set_num_threads(1)
+    faiss.omp_set_num_threads(1)
+    if request.quick:
+        request.n, request.d, request.queries, request.seconds = 10_000, 64, 300, 5
+    parts: dict[str, list[dict[str, Any]]] = {}
+    chosen = (request.only,) if request.only else ("engines", "batches", "served")
+    if "engines" in chosen:
+        recalls = (0.95,) if request.quick else (0.8, 0.9, 0.95, 0.99)
+        parts["engines"] = []
+        for row in engines(request.n, request.d, request.queries, recalls, 3 if request.quick else 9):
+            print(json.dumps(row), flush=True)
+            parts["engines"].append(row)
+    if "batches" in chosen:
+        parts["batches"] = list(batches(request.n, request.d))
+    if "served" in chosen:
+        parts["served"] = [served(request.n, request.d, request.clients, request.seconds)]
+    for part, rows in parts.items():
+        print(f"\n{part}\n{table(rows, list(rows[0]))}")
+    if not request.quick and not request.only:
+        write_lines(
+            ROOT / "docs/results/search.jsonl",
+            [{"part": part, **row} for part, rows in parts.items() for row in rows],
+        )
+        page = "\n\n".join(
+            f"## {part.capitalize()}\n\n{table(rows, list(rows[0]))}" for part, rows in parts.items()
+        )
+        lead = (__doc__ or "").split("\n\n")[2].strip()
+        text = f"# Search\n\n{lead}\n\n{page}\n\n{told(environment())}\n"
+        (ROOT / "docs/results/search.md").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""A journal: changes of an index since it was saved, each on disk before it is acknowledged.
+
+::
+
+    magic and version (16 bytes)     digest of the manifest that it continues (32)
+    slot A (80)  slot B (80)         sequence, length, digest of the chain; a checksum of its own
+    entries                          length of the JSON, length of the arrays; JSON; arrays
+
+An entry is written and synced; then the slot that isn't the newest is overwritten and synced, and only
+then does the call return. What lies beyond the newest slot's length was never acknowledged and is passed
+over, so a process killed at any point leaves a journal that reads. Every byte up to there is covered by
+a chain of SHA-256: one that was changed, dropped or swapped is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from likewise.errors import ArtifactError
+
+__all__ = ["Entry", "Journal", "check_free", "read_journal"]
+
+_MAGIC = b"likewise journ\x00\x01"
+_SLOT = struct.Struct("<QQ32s32s")
+_HEAD = struct.Struct("<QQ")
+_START = len(_MAGIC) + 32 + 2 * _SLOT.size
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One change: what is to be done, as JSON, and the embeddings (m, d) that belong to it, if any."""
+
+    content: dict[str, Any]
+    embeddings: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True)
+class _Slot:
+    sequence: int
+    length: int
+    chain: bytes
+
+    def packed(self) -> bytes:
+        bare = _SLOT.pack(self.sequence, self.length, self.chain, bytes(32))
+        return _SLOT.pack(self.sequence, self.length, self.chain, hashlib.sha256(bare).digest())
+
+
+class Journal:
+    """The journal of one saved index, open for writing by this process alone.
+
+    Parameters
+    ----------
+    path : Path
+        The file; made when it isn't there.
+    manifest_sha256 : str
+        Of the saved index that it continues.
+
+    Raises
+    ------
+    ArtifactError
+        Another process writes to it, it continues another index, or it is damaged.
+    """
+
+    def __init__(self, path: Path, manifest_sha256: str) -> None:
+        self.path = path
+        self._base = bytes.fromhex(manifest_sha256)
+        self._stream = _locked(path)
+        try:
+            if os.fstat(self._stream.fileno()).st_size == 0:
+                self._begin()
+            self.entries, self._slot = _read(self._stream.read(), self._base, path)
+        except BaseException:
+            self._stream.close()
+            raise
+
+    def _begin(self) -> None:
+        first = _Slot(0, _START, hashlib.sha256(_MAGIC + self._base).digest()).packed()
+        try:
+            self._write(0, _MAGIC + self._base + first + first)
+        except OSError as error:
+            self._stream.truncate(0)
+            raise _unwritten(self.path, error) from error
+        self._stream.seek(0)
+
+    def append(self, entry: Entry) -> None:
+        """Write a change; it has reached the disk when this returns.
+
+        Raises
+        ------
+        ArtifactError
+            The disk refuses (full, read-only); the journal is as it was.
+        """
+        text = json.dumps(entry.content, allow_nan=False).encode()
+        arrays = b"" if entry.embeddings is None else np.ascontiguousarray(entry.embeddings, "<f4").tobytes()
+        data = _HEAD.pack(len(text), len(arrays)) + text + arrays
+        slot = _Slot(
+            self._slot.sequence + 1,
+            self._slot.length + len(data),
+            hashlib.sha256(self._slot.chain + data).digest(),
+        )
+        try:
+            self._write(self._slot.length, data)
+            self._write(len(_MAGIC) + 32 + (slot.sequence % 2) * _SLOT.size, slot.packed())
+        except OSError as error:
+            raise _unwritten(self.path, error) from error
+        self._slot = slot
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._stream.close()
+
+    def _write(self, place: int, data: bytes) -> None:
+        """All of the data at a place, and on the disk when this returns."""
+        self._stream.seek(place)
+        left = memoryview(data)
+        while left:
+            left = left[self._stream.write(left) :]
+        os.fsync(self._stream.fileno())
+
+
+def check_free(path: Path) -> None:
+    """Refuse a journal that another process is writing to; ArtifactError."""
+    if path.exists():
+        _locked(path).close()
+
+
+def read_journal(path: Path, manifest_sha256: str) -> list[Entry]:
+    """The acknowledged changes of a journal, in order; none where there is no journal.
+
+    Raises
+    ------
+    ArtifactError
+        A byte was changed, or it continues another index.
+    """
+    try:
+        if path.is_symlink():
+            raise ArtifactError(f"{path}: a link, where the journal of an index is expected")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ArtifactError(f"{path}: can't be read ({error.strerror or error})") from error
+    return _read(data, bytes.fromhex(manifest_sha256), path)[0] if data else []
+
+
+def _read(data: bytes, base: bytes, path: Path) -> tuple[list[Entry], _Slot]:
+    if len(data) < _START or data[: len(_MAGIC)] != _MAGIC:
+        raise ArtifactError(f"{path}: not a journal of this version of likewise, or cut short")
+    slots = [_slot(data, place, path) for place in (0, 1)]
+    newest = max(slots, key=lambda slot: slot.sequence)
+    if data[len(_MAGIC) : len(_MAGIC) + 32] != base:
+        raise ArtifactError(
+            f"{path}: continues another saved index than the one beside it; it was copied here or damaged"
+        )
+    entries, chain, place = [], hashlib.sha256(_MAGIC + base).digest(), _START
+    damaged = ArtifactError(
+        f"{path}: the file was changed, damaged or cut short (its chain of SHA-256 differs)"
+    )
+    reached = {(0, _START, chain)}
+    for sequence in range(1, newest.sequence + 1):
+        if place + _HEAD.size > min(len(data), newest.length):
+            raise damaged
+        text, arrays = _HEAD.unpack_from(data, place)
+        stop = place + _HEAD.size + text + arrays
+        if stop > min(len(data), newest.length):
+            raise damaged
+        chain = hashlib.sha256(chain + data[place:stop]).digest()
+        entries.append((place + _HEAD.size, text, arrays))
+        place = stop
+        reached.add((sequence, place, chain))
+    if any((slot.sequence, slot.length, slot.chain) not in reached for slot in slots):
+        raise damaged
+    if newest.sequence - min(slot.sequence for slot in slots) > 1:
+        raise damaged
+    try:
+        return [_entry(data, *entry) for entry in entries], newest
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise damaged from error
+
+
+def _slot(data: bytes, place: int, path: Path) -> _Slot:
+    start = len(_MAGIC) + 32 + place * _SLOT.size
+    sequence, length, chain, _ = _SLOT.unpack_from(data, start)
+    slot = _Slot(sequence, length, chain)
+    if slot.packed() != data[start : start + _SLOT.size]:
+        raise ArtifactError(f"{path}: the file was changed or damaged (a slot doesn't match its checksum)")
+    return slot
+
+
+def _entry(data: bytes, start: int, text: int, arrays: int) -> Entry:
+    content = json.loads(data[start : start + text].decode())
+    if not isinstance(content, dict):
+        raise TypeError("an entry must be a JSON object")
+    if not arrays:
+        return Entry(content)
+    values = np.frombuffer(data[start + text : start + text + arrays], dtype="<f4")
+    return Entry(content, values.reshape(-1, int(content["dimension"])).astype(np.float32))
+
+
+def _locked(path: Path) -> Any:
+    """The file, open and locked; it is the one at the path, also where a writer has just replaced it."""
+    import fcntl  # not on Windows, where an index is saved and loaded but not opened for writing
+
+    for _ in range(10):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+        except OSError as error:
+            raise _unwritten(path, error) from error
+        stream = os.fdopen(descriptor, "r+b", buffering=0)
+        try:
+            fcntl.flock(stream.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            stream.close()
+            raise ArtifactError(
+                f"{path.parent}: another process is writing to this index; stop it first, or only read"
+            ) from error
+        try:
+            if os.path.samestat(os.fstat(stream.fileno()), os.stat(path)):
+                return stream
+        except FileNotFoundError:
+            pass
+        stream.close()
+    raise ArtifactError(f"{path.parent}: another process keeps replacing this index; try again")
+
+
+def _unwritten(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{path}: can't be written ({error.strerror or error}); nothing was changed")

@@ -1,0 +1,134 @@
+"""Dynamic batching: requests that wait while the model works are answered together.
+
+One thread works, so the model and the index need no locks. While it works, requests gather; when it is
+done it takes all of them at once. Clients that were answered together come back nearly together, so as many
+as last time are waited for, a few milliseconds at most; a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Any
+
+__all__ = ["Batcher", "Job"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work that may be done together with others of the same kind.
+
+    Parameters
+    ----------
+    kind : hashable
+        Jobs of equal kinds go together; None goes alone.
+    payload : object
+    size : int
+        How many items it holds.
+    """
+
+    kind: Any
+    payload: Any
+    size: int = 1
+
+
+class Batcher:
+    """A thread that answers jobs, those of one kind together.
+
+    Parameters
+    ----------
+    work : callable
+        ``work(kind, payloads)`` gives one answer a payload, or raises; an answer may be an exception,
+        which that job alone gets.
+    most : int
+        Items of one batch.
+    linger : float
+        Seconds to wait at most for as many jobs as the batch before had.
+    watch : callable, optional
+        Called with the items and jobs of each batch.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Any, Sequence[Any]], Sequence[Any]],
+        *,
+        most: int = 512,
+        linger: float = 0.003,
+        watch: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._work, self._most, self._linger, self._watch = work, most, linger, watch
+        self._queue: SimpleQueue[tuple[Job, Future[Any]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="likewise-batcher", daemon=True)
+        self._thread.start()
+
+    async def do(self, job: Job) -> Any:
+        """The answer to a job; it is left out when nobody waits any more."""
+        future: Future[Any] = Future()
+        self._queue.put((job, future))
+        return await asyncio.wrap_future(future)
+
+    def close(self) -> None:
+        """Answer what waits, then end."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        open_, before = True, 0
+        while open_:
+            waiting: list[tuple[Job, Future[Any]]] = []
+            entry = self._queue.get()
+            until = time.monotonic() + self._linger
+            while entry is not None:
+                waiting.append(entry)
+                left = until - time.monotonic() if len(waiting) < before else 0.0
+                try:
+                    entry = self._queue.get(timeout=left) if left > 0 else self._queue.get_nowait()
+                except Empty:
+                    break
+            else:
+                open_ = False
+            before = len(waiting)
+            for kind, batch in self._batches(waiting):
+                self._answer(kind, batch)
+
+    def _batches(
+        self, waiting: Sequence[tuple[Job, Future[Any]]]
+    ) -> list[tuple[Any, list[tuple[Job, Future[Any]]]]]:
+        """Jobs in the order they came, those of one kind together up to the most."""
+        batches: list[tuple[Any, list[tuple[Job, Future[Any]]]]] = []
+        open_: dict[Any, tuple[int, list[tuple[Job, Future[Any]]]]] = {}
+        for job, future in waiting:
+            size, batch = open_.get(job.kind, (0, []))
+            if job.kind is None:
+                # What goes alone may change the index: nothing that came later overtakes it.
+                open_.clear()
+            elif batch and size + job.size <= self._most:
+                batch.append((job, future))
+                open_[job.kind] = (size + job.size, batch)
+                continue
+            fresh = [(job, future)]
+            batches.append((job.kind, fresh))
+            if job.kind is not None:
+                open_[job.kind] = (job.size, fresh)
+        return batches
+
+    def _answer(self, kind: Any, batch: Sequence[tuple[Job, Future[Any]]]) -> None:
+        wanted = [(job, future) for job, future in batch if future.set_running_or_notify_cancel()]
+        if not wanted:
+            return
+        if self._watch is not None:
+            self._watch(sum(job.size for job, _ in wanted), len(wanted))
+        try:
+            answers = self._work(kind, [job.payload for job, _ in wanted])
+        except BaseException as error:  # whoever waits must be told
+            answers = [error] * len(wanted)
+        for (_, future), answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)

@@ -1,0 +1,158 @@
+"""Running the server: addresses, keys, signals, and a graceful end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from likewise.data import Source, load
+from likewise.errors import InputError, MissingExtraError
+from likewise.search import Index
+from likewise.serve.keys import Keys
+from likewise.serve.limits import Limits
+
+__all__ = ["is_loopback", "serve"]
+
+_GRACE_SECONDS = 10
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reached from this machine alone.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0"), is_loopback("example.org")
+    (True, True, False, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(
+    path: str | os.PathLike[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    data: Source | None = None,
+    keys: str | os.PathLike[str] | None = None,
+    writable: bool = False,
+    limits: Limits | None = None,
+    corrections: str | os.PathLike[str] | None = None,
+    started: Callable[[str], None] | None = None,
+) -> None:
+    """Serve an index until SIGINT or SIGTERM; SIGHUP loads the folder again and swaps it in one step.
+
+    Parameters
+    ----------
+    path : path
+        A saved index.
+    host, port : str, int
+        Where to listen; port 0 takes a free one. Beyond this machine keys are required.
+    data : source, optional
+        What was indexed, for the page's pictures.
+    keys : path, optional
+        A file of keys; see :mod:`likewise.serve.keys`.
+    writable : bool
+        Whether records may be added and removed; the index is then held by this process alone.
+    limits : Limits, optional
+    corrections : path, optional
+        A CSV for the page's verdicts on suspects.
+    started : callable, optional
+        Called with the address once the server listens.
+
+    Raises
+    ------
+    InputError
+        An address beyond this machine without keys, a port that is taken.
+    MissingExtraError
+        fastapi, uvicorn or prometheus-client isn't installed.
+    """
+    held = None if keys is None else Keys.load(keys)
+    if not is_loopback(host) and not held:
+        raise InputError(
+            f"host {host} can be reached from other machines, so keys are required: make one with "
+            "likewise serve --new-key NAME --keys FILE, then give --keys FILE"
+        )
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port < 65536:
+        raise InputError(f"port must be from 0 to 65535; found {port!r}")
+    try:
+        import uvicorn
+
+        from likewise.serve.app import create_app
+        from likewise.serve.explorer import Explorer
+        from likewise.serve.logs import log, log_to
+        from likewise.serve.served import Served
+    except ImportError as error:
+        raise MissingExtraError(
+            f"likewise serve needs {error.name}: pip install 'likewise[serve]'"
+        ) from error
+
+    rules = limits or Limits()
+    opened = Index.open if writable else Index.load
+    records = None if data is None else load(data)
+    served = Served(opened(path), writable=writable, pixels=rules.pixels)
+    explorer = Explorer(served, records=records, corrections=corrections)
+    hosts = frozenset({"127.0.0.1", "localhost", "[::1]", host.lower()}) if is_loopback(host) else None
+    app = create_app(served, keys=held, limits=rules, explorer=explorer, hosts=hosts)
+    listening = _listening(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        ws="none",
+    )
+    log_to()
+
+    class Server(uvicorn.Server):
+        """uvicorn, with a swap on SIGHUP and a word when it listens."""
+
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            if hasattr(signal, "SIGHUP"):
+                asyncio.get_running_loop().add_signal_handler(
+                    signal.SIGHUP, lambda: asyncio.ensure_future(swap())
+                )
+            address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
+            log("listening", address=address, records=len(served.index))
+            if started is not None:
+                started(address)
+
+    async def swap() -> None:
+        try:
+            await asyncio.to_thread(served.swap, lambda: opened(path))
+            explorer.forget()
+            log("swapped", records=len(served.index), model=served.index.model.fingerprint)
+        except InputError:
+            log("swap failed", trace=True)
+
+    Server(config).run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(512)
+    except OSError as error:
+        made.close()
+        raise InputError(
+            f"can't listen on {host}:{port} ({error.strerror or error}); choose another --port"
+        ) from error
+    return made
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,324 @@
+"""The page in a real browser, used as a person uses it: mouse, keyboard, files, two sizes, two themes."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from likewise.data import load
+from likewise.distances import Euclidean
+from likewise.encoders import MLP, Standardize
+from likewise.model import Model
+from likewise.search import Index
+from likewise.serve.explorer import map_of
+from likewise.serve.keys import Keys, new_key
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium here; CI installs it")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the dev extra brings playwright")
+    with playwright.sync_playwright() as started:
+        yield (opened := started.chromium.launch(executable_path=chromium, args=FLAGS))
+        opened.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page that fails the test on any script error and on any request beyond the server."""
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, accept_downloads=True)
+    made = context.new_page()
+    made.set_default_timeout(15_000)
+    wrong: list[str] = []
+    made.on("pageerror", lambda error: wrong.append(str(error)))
+    made.on(
+        "console", lambda message: wrong.append(message.text) if "Security Policy" in message.text else None
+    )
+    made.on(
+        "request",
+        lambda sent: (
+            wrong.append(sent.url)
+            if not sent.url.startswith(("http://127.0.0.1", "data:", "blob:"))
+            else None
+        ),
+    )
+    yield made
+    context.close()
+    assert wrong == []
+
+
+def opened(page: Any, address: str) -> Any:
+    page.goto(address)
+    page.wait_for_selector("body[data-ready]")
+    return page
+
+
+def ids(page: Any) -> list[str]:
+    return page.eval_on_selector_all(".hit", "hits => hits.map(hit => hit.dataset.id)")
+
+
+def told(page: Any, text: str) -> None:
+    page.wait_for_function("text => document.getElementById('status').textContent.includes(text)", arg=text)
+
+
+def test_a_picture_is_searched_and_hits_are_walked(page, serving, digits_index, tmp_path: Path) -> None:
+    opened(page, serving(data="digits"))
+    array = load("digits").X[11]
+    Image.fromarray((array * 255).round().astype(np.uint8)).save(tmp_path / "eleven.png")
+    page.set_input_files("#query input[type=file]", tmp_path / "eleven.png")
+    told(page, "neighbours of eleven.png")
+    index = Index.load(digits_index)
+    expected = [hit.id for hit in index.search(array, 12)]
+    assert ids(page)[0] == "digits:11"
+    assert sorted(ids(page)) == sorted(expected)
+    assert "alike" in page.inner_text(".hit >> nth=0")
+    assert page.eval_on_selector_all(".hit img", "all => all.every(one => one.naturalWidth > 0)")
+    second = ids(page)[1]
+    page.click(".hit >> nth=1")
+    told(page, f"neighbours of {second}")
+    assert ids(page)[0] == second
+    assert page.inner_text("#trail").split("→")[-1].strip() == second
+    page.click("#trail button >> nth=0")
+    told(page, "neighbours of eleven.png")
+    page.fill("#where", "price < 3 and shop = 'A'")
+    page.click("#options button")
+    told(page, "12 neighbours")
+    rows = [int(name.split(":")[1]) for name in ids(page)]
+    assert all(row % 50 < 3 and row % 2 == 0 for row in rows)
+    page.fill("#where", "price <")
+    page.click("#options button")
+    page.wait_for_selector("#error:has-text('at character 8')")
+
+
+def test_a_picture_is_dropped_and_pasted(page, serving, tmp_path: Path) -> None:
+    import base64
+    import io
+
+    opened(page, serving(data="digits"))
+    stream = io.BytesIO()
+    Image.fromarray((load("digits").X[20] * 255).round().astype(np.uint8)).save(stream, "PNG")
+    hand_over = """([data, kind, property]) => {
+      const bytes = Uint8Array.from(atob(data), sign => sign.charCodeAt(0)), moved = new DataTransfer();
+      moved.items.add(new File([bytes], 'twenty.png', { type: 'image/png' }));
+      document.querySelector('#query .drop').dispatchEvent(
+        new (kind === 'drop' ? DragEvent : ClipboardEvent)(kind,
+          { bubbles: true, cancelable: true, [property]: moved }));
+    }"""
+    data = base64.b64encode(stream.getvalue()).decode()
+    for kind, property_ in (("drop", "dataTransfer"), ("paste", "clipboardData")):
+        page.evaluate("document.getElementById('hits').replaceChildren()")
+        page.evaluate(hand_over, [data, kind, property_])
+        page.wait_for_selector(".hit")
+        assert ids(page)[0] == "digits:20"
+
+
+def test_the_map_zooms_to_thumbnails_and_opens_a_record(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    page.keyboard.press("Tab")  # to the skip link, then the tabs: all by keyboard
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    told(page, "300 records on the map")
+    assert page.inner_text("#seen") == "300 in view"
+    page.select_option("#colour", "shop")
+    page.wait_for_selector("#legend li:has-text('A (150)')")
+    page.select_option("#colour", "price")
+    page.wait_for_selector("#legend li:has-text('49')")
+    page.focus("#canvas")
+    for _ in range(4):
+        page.keyboard.press("+")
+    page.wait_for_selector("#canvas[data-pictures]")
+    page.wait_for_selector("#canvas[data-pictures]:not([data-pictures='0'])")
+    seen = int(page.inner_text("#seen").split()[0])
+    assert 0 < seen < 300
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("0")
+    page.wait_for_selector("#seen:text-is('300 in view')")
+    page.keyboard.press("Enter")
+    told(page, "neighbours of digits:")
+    assert page.get_attribute("#tab-search", "aria-selected") == "true"
+
+
+def test_the_map_is_dragged_and_pointed_at(page, serving, digits_index) -> None:
+    opened(page, serving(data="digits"))
+    page.click("#tab-map")
+    told(page, "300 records")
+    box = page.locator("#canvas").bounding_box()
+    points = map_of(Index.load(digits_index).embeddings)
+    middle, scale = (
+        (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2),
+        0.47 * min(box["width"], box["height"]),
+    )
+    gaps = np.linalg.norm(points[:, None] - points[None], axis=-1) + 9 * np.eye(300)
+    lone = int(gaps.min(1).argmax())
+    place = (middle[0] + points[lone, 0] * scale, middle[1] - points[lone, 1] * scale)
+    place = (float(place[0]), float(place[1]))
+    page.mouse.move(*place)
+    page.wait_for_selector(f"#tip:has-text('digits:{lone}')")
+    page.mouse.down()
+    page.mouse.move(place[0] - 40, place[1] - 30, steps=3)
+    page.mouse.up()
+    page.mouse.click(place[0] - 40, place[1] - 30)
+    told(page, f"neighbours of digits:{lone}")
+
+
+def test_two_things_are_verified_side_by_side(page, serving, digits_index) -> None:
+    opened(page, serving(data="digits"))
+    page.click("#tab-verify")
+    model = Index.load(digits_index).model
+    X = load("digits").X
+    for other in (10, 5, 60):
+        page.fill("#pair textarea >> nth=0", "digits:0")
+        page.fill("#pair textarea >> nth=1", f"digits:{other}")
+        page.click("#compare")
+        verdict = model.verify(X[0], X[other])
+        page.wait_for_function(
+            "d => Math.abs(document.querySelector('#verdict-more').innerText.match(/[.\\d]+/) - d) < .001",
+            arg=verdict.distance,
+        )
+        assert page.inner_text("#verdict").startswith("Alike" if verdict.alike else "Not alike")
+    assert page.locator("#pair img").count() == 2
+
+
+def test_suspects_are_judged_and_a_table_is_written(page, serving, tmp_path: Path) -> None:
+    opened(page, serving(data="digits", corrections=tmp_path / "corrections.csv"))
+    page.click("#tab-suspects")
+    page.wait_for_selector("#suspect-list li")
+    assert page.locator("#suspect-list img").count() > 0
+    first, second = (
+        page.locator("#suspect-list li").nth(place).get_attribute("aria-label").split(",")[0]
+        for place in (0, 1)
+    )
+    page.click("#suspect-list li >> nth=0 >> .accept")
+    told(page, f"{first}: accepted")
+    page.keyboard.press("r")  # the next one has the focus
+    told(page, f"{second}: rejected")
+    rows = list(csv.DictReader((tmp_path / "corrections.csv").read_text().splitlines()))
+    assert [(row["id"], row["decision"]) for row in rows] == [(first, "accept"), (second, "reject")]
+    page.click("#corrected summary")
+    with page.expect_download() as download:
+        page.click("#download")
+    downloaded = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    assert [row["suggested"] for row in downloaded] == [row["suggested"] for row in rows]
+
+
+def test_names_from_strangers_are_text(page, run_app, digits_index) -> None:
+    from likewise.serve.app import create_app
+    from likewise.serve.served import Served
+
+    hostile = "<img src=x onerror=\"document.title='owned'\"></script><b>"
+    index = Index.load(digits_index)
+    index.update(["digits:0"], labels=[hostile], metadata=[{"shop": hostile}])
+    index.add((load("digits").X[:1], [hostile]), ids=[hostile])
+    with run_app(create_app(Served(index))) as address:
+        opened(page, address)
+        page.fill("#query textarea", "digits:0")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit")
+        page.click("#tab-map")
+        page.wait_for_selector("#legend li")
+        assert page.title() == "likewise explorer"
+        assert page.locator(".hit b, #legend b, .hit img").count() == 0
+        assert hostile in page.inner_text("#legend")
+
+
+def test_rows_of_numbers_and_keys(page, run_app, tmp_path: Path) -> None:
+    from likewise.serve.app import create_app
+    from likewise.serve.served import Served
+
+    index = Index.build(Model(MLP(4, dimension=3), Euclidean(), Standardize((4,))), "iris")
+    secret = new_key(tmp_path / "keys", "page", scopes=["read", "write"])
+    with run_app(create_app(Served(index), keys=Keys.load(tmp_path / "keys"))) as address:
+        page.goto(address)
+        page.wait_for_selector("#key:not(.hidden)")
+        page.fill("#key-value", "wrong")
+        page.click("#key button")
+        page.wait_for_selector("#error:has-text('give a key')")
+        page.fill("#key-value", secret)
+        page.click("#key button")
+        page.wait_for_selector("body[data-ready]")
+        numbers = ", ".join(str(value) for value in load("iris").X[70].tolist())
+        page.fill("#query textarea", numbers)
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit")
+        assert "iris:70" in ids(page)[:3]
+        page.fill("#query textarea", "1, 2, 3")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#error:has-text('takes 4 numbers; found 3')")
+        page.click("#tab-verify")
+        assert "no threshold" in page.inner_text("#verdict-more")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_400_pixels_and_can_be_read_in_both_themes(page, serving, scheme: str) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+    opened(page, serving(data="digits"))
+    page.fill("#query textarea", "digits:7")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".hit img")
+    for tab in ("search", "map", "verify", "suspects"):
+        page.click(f"#tab-{tab}")
+        page.wait_for_selector(f"#{tab}:not(.hidden)")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 400, tab
+    contrast = page.evaluate("""() => {
+      const light = colour => { const parts = colour.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
+        .map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+        return .2126 * parts[0] + .7152 * parts[1] + .0722 * parts[2]; };
+      const back = getComputedStyle(document.body).backgroundColor;
+      return ['body', '.faint', '#error', '.main'].map(name => {
+        const style = getComputedStyle(document.querySelector(name));
+        const own = name === '.main' ? style.backgroundColor : back, a = light(style.color), b = light(own);
+        return (Math.max(a, b) + .05) / (Math.min(a, b) + .05); }); }""")
+    assert min(contrast) >= 4.5  # WCAG 2, AA
+
+
+def test_everything_that_acts_has_a_name(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    nameless = page.evaluate("""() =>
+      [...document.querySelectorAll('button, input, select, textarea, canvas')]
+      .filter(one => !(one.getAttribute('aria-label') || one.textContent.trim() || one.labels?.length))
+      .map(one => one.outerHTML.slice(0, 80))""")
+    assert nameless == []
+    assert page.get_attribute("html", "lang") == "en"
+    assert page.locator("[role=tabpanel]").count() == page.locator("[role=tab]").count()
+
+
+def test_a_hundred_thousand_points_are_drawn_within_a_frame_or_two(page, run_app) -> None:
+    from likewise.serve.app import create_app
+    from likewise.serve.served import Served
+
+    index = Index(Model(MLP(4, dimension=4, hidden=()), Euclidean(), Standardize((4,))))
+    vectors = np.random.default_rng(0).normal(size=(100_000, 4)).astype(np.float32)
+    index.add_embeddings(
+        vectors, ids=[str(i) for i in range(100_000)], labels=[i % 30 for i in range(100_000)]
+    )
+    with run_app(create_app(Served(index))) as address:
+        opened(page, address)
+        page.click("#tab-map")
+        told(page, "100000 records")
+        page.focus("#canvas")
+        drawn = []
+        for press in ("+", "ArrowLeft", "-", "ArrowRight", "+", "ArrowUp"):
+            page.keyboard.press(press)
+            page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            drawn.append(float(page.get_attribute("#canvas", "data-milliseconds")))
+    # Generous, for a busy machine without a graphics card; it was about 10 to 15.
+    assert sorted(drawn)[len(drawn) // 2] < 100
