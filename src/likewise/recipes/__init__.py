@@ -1,3 +1,5 @@
 """One short file for each published system, composed of what is below; and the demo."""
 
-__all__: list[str] = []
+from likewise.recipes.registry import Recipe, load_recipe, recipe_summaries
+
+__all__ = ["Recipe", "load_recipe", "recipe_summaries"]

@@ -1,0 +1,335 @@
+"""The published systems of pairs, triplets, proxies and local metrics: facts, quick runs, bad input."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from likewise.data import Records
+from likewise.errors import DataError, InputError
+from likewise.recipes import (
+    face_verification,
+    geometry_aware,
+    load_recipe,
+    omniglot,
+    pddm,
+    proxy_nca,
+    siamese_oneshot,
+    triplet_network,
+    unseen,
+)
+from likewise.recipes.experiment import Scores, experiment
+
+
+def count(*modules: nn.Module) -> int:
+    return sum(parameter.numel() for module in modules for parameter in module.parameters())
+
+
+# S2: Koch, Zemel, Salakhutdinov 2015
+
+
+def test_the_full_siamese_net_has_its_38951745_parameters() -> None:
+    config = siamese_oneshot.Config(full=True)
+    with torch.device("meta"):
+        net = siamese_oneshot.SiameseNet(
+            105, filters=(64, 128, 128, 256), kernels=(10, 7, 4, 4), dense=4096, printed=True
+        )
+    assert count(net, siamese_oneshot.objective(config)) == 38_951_745
+
+
+def test_the_modified_hausdorff_distance_errs_as_published_on_lakes_runs(shared_data: Path) -> None:
+    assert siamese_oneshot.hausdorff_error(str(shared_data)) == pytest.approx(0.3875)
+
+
+def test_modified_hausdorff_by_hand() -> None:
+    """Points (0, 0), (0, 2) and (0, 0), (0, 4): less their means -1, 1 and -2, 2; every nearest is 1 away."""
+    one, other = torch.zeros(1, 1, 5), torch.zeros(1, 1, 5)
+    one[0, 0, [0, 2]], other[0, 0, [0, 4]] = 1.0, 1.0
+    assert omniglot.modified_hausdorff(one, other).item() == pytest.approx(1.0)
+
+
+def characters(*, alphabets: int, characters: int, drawers: int = 4) -> Records:
+    n = alphabets * characters * drawers
+    label = np.arange(n) // drawers
+    columns = {
+        "alphabet": np.array([f"a{each // characters}" for each in label]),
+        "drawer": np.arange(n) % drawers + 1,
+        "part": np.where(np.arange(n) < n // 2, "background", "evaluation"),
+    }
+    return Records(np.zeros((n, 4, 4), dtype=np.float32), label, "drawn", columns=columns)
+
+
+def test_trials_lie_within_an_alphabet_by_two_drawers() -> None:
+    records = characters(alphabets=2, characters=6)
+    trials = omniglot.within_alphabet_trials(records, np.arange(len(records)), rounds=3, seed=0, ways=5)
+    assert len(trials) == 6
+    for trial in trials:
+        both = np.concatenate([trial.support, trial.query])
+        assert len(set(records.columns["alphabet"][both])) == 1
+        assert len(set(records.columns["drawer"][trial.support])) == 1
+        assert len(set(records.columns["drawer"][trial.query])) == 1
+        assert records.columns["drawer"][trial.support[0]] != records.columns["drawer"][trial.query[0]]
+        assert (records.labels[trial.support][trial.answer] == records.labels[trial.query]).all()
+
+
+def test_a_tie_counts_as_guessing_among_the_nearest() -> None:
+    trial = omniglot.Trial(np.array([0, 1]), np.array([2, 3]), np.array([0, 1]), 0)
+    scores = omniglot.one_shot_scores([trial], lambda q, s: torch.tensor([[1.0, 1.0], [3.0, 2.0]]))
+    assert scores.values.tolist() == [0.5, 1.0]
+
+
+def test_an_alphabet_with_too_few_characters_is_refused() -> None:
+    records = characters(alphabets=2, characters=6)
+    with pytest.raises(
+        DataError, match="alphabet a0: 20-way one-shot needs 20 characters by two drawers; found 6"
+    ):
+        omniglot.within_alphabet_trials(records, np.arange(len(records)), rounds=1, seed=0)
+    with pytest.raises(DataError, match="needs the 20 evaluation alphabets of Omniglot; found 1"):
+        omniglot.alphabet_split(records, "30/20")
+
+
+# S3: Chopra, Hadsell, LeCun 2005
+
+
+def test_the_2005_branches_cross_at_half_of_q_and_push_hardest_at_zero() -> None:
+    loss = face_verification.objective(face_verification.Config(), "2005 energy")
+    assert loss.upper_bound == 100.0  # 50 outputs in (-1, 1)
+    pair = torch.tensor([[0.0], [50.0]])
+    alike, unlike = loss(pair, [0, 0]).item(), loss(pair, [0, 1]).item()
+    assert alike == pytest.approx(50.0)
+    assert unlike == pytest.approx(50.0, rel=2e-3)  # 2.77 is 4 log 2 to two digits
+    slopes = []
+    for energy in (1e-3, 10.0, 50.0):
+        x = torch.tensor([[0.0], [energy]], requires_grad=True)
+        loss(x, [0, 1]).backward()
+        assert x.grad is not None
+        slopes.append(abs(x.grad[1, 0].item()))
+    assert slopes[0] == pytest.approx(5.54, rel=1e-3)
+    assert slopes == sorted(slopes, reverse=True)
+
+
+def test_the_face_net_has_the_papers_geometry() -> None:
+    net = face_verification.build(face_verification.Config())
+    seen: list[tuple[int, ...]] = []
+    for layer in net.maps:  # type: ignore[union-attr]
+        layer.register_forward_hook(lambda _m, _i, out: seen.append(tuple(out.shape[1:])))
+    assert net(torch.rand(2, 56, 46)).shape == (2, 50)
+    assert list(dict.fromkeys(seen)) == [(15, 50, 40), (15, 25, 20), (45, 20, 15), (45, 5, 5), (250, 1, 1)]
+
+
+def test_persons_of_a_fold_are_never_learned_from(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[set[int]] = []
+
+    def note(method: str, items: Tensor, labels: np.ndarray, config: object, seed: int) -> nn.Module:
+        learned.append(set(labels.tolist()))
+        return face_verification.build(face_verification.QUICK)
+
+    monkeypatch.setattr(face_verification, "_trained", note)
+    face_verification.run(face_verification.QUICK, seed=0, data=shared_data)
+    everyone = set(range(1, 41))
+    assert [everyone - each for each in learned] == [set(range(s, s + 5)) for s in range(1, 41, 5)]
+
+
+def test_too_few_persons_are_refused(shared_data: Path) -> None:
+    config = face_verification.Config(held_out=21)
+    with pytest.raises(DataError, match="21 persons held out need as many to learn from; found 40"):
+        face_verification.run(config, seed=0, data=shared_data)
+
+
+# S4: Hoffer, Ailon 2015
+
+
+@pytest.mark.parametrize(("method", "value"), [("ratio, paper's scale", 0.5), ("ratio, code's scale", 0.25)])
+def test_a_collapsed_embedding_sets_the_alarm_off(method: str, value: float) -> None:
+    loss = triplet_network.objective(triplet_network.Config(), method, 8, 2)
+    assert loss(torch.ones(6, 8), torch.tensor([0, 0, 0, 1, 1, 1])).item() == pytest.approx(value)
+
+
+def test_the_ratio_loss_pulls_hardest_at_two_thirds() -> None:
+    """d+ = 2/3 where the positive is log 2 farther than the negative."""
+    loss = triplet_network.objective(triplet_network.Config(), "ratio, paper's scale", 1, 2)
+    slopes = {}
+    for gap in (math.log(2) - 0.3, math.log(2), math.log(2) + 0.3):
+        x = torch.tensor([[0.0], [2.0 + gap], [-2.0]], requires_grad=True)
+        from likewise.relations import Triplets
+
+        loss(x, Triplets([0], [1], [2])).backward()
+        assert x.grad is not None
+        slopes[gap] = x.grad[1, 0].item()
+    assert max(slopes, key=slopes.__getitem__) == math.log(2)
+    assert slopes[math.log(2)] == pytest.approx(4 * (2 / 3) ** 2 * (1 / 3))
+
+
+def test_the_triplet_net_is_the_authors() -> None:
+    net = triplet_network.build(triplet_network.Config(width=64), 3)
+    # 5x5x3x64 + 64, 3x3x64x128 + 128, 3x3x128x256 + 256, 2x2x256x128 + 128
+    assert count(net) == 4_864 + 73_856 + 295_168 + 131_200
+    found = net.eval()(torch.randn(4, 3, 32, 32))
+    assert found.shape == (4, 128) and (found >= 0).all()
+
+
+# S7: Huang, Qiu, Calderbank, Sapiro 2015
+
+
+def test_the_transform_is_the_weighted_sum_of_its_two_ends() -> None:
+    """lam (h-1)^2 + (1-lam) (h-c)^2 = (h-t)^2 + lam (1-lam) (1-c)^2: the rest has no network in it."""
+    generator = torch.Generator().manual_seed(3)
+    inputs, labels = torch.randn(8, 5, generator=generator), torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    rest = []
+    for _ in range(3):
+        x = torch.randn(8, 4, generator=generator)
+        both, one, zero = (
+            geometry_aware.objective(f"lambda {value}", 2)(x, labels, inputs).item()
+            for value in ("0.25", "1", "0")
+        )
+        rest.append(0.25 * one + 0.75 * zero - both)
+    assert rest == pytest.approx([rest[0]] * 3, abs=1e-5) and rest[0] > 0.1
+
+
+def test_the_feasible_target_can_be_met_by_three_classes() -> None:
+    angle = torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0, 2.0]) * (2 * math.pi / 3)
+    x, labels = torch.stack([angle.cos(), angle.sin()], 1), torch.tensor([0, 0, 1, 1, 2, 2])
+    feasible = geometry_aware.objective("lambda 1, feasible target", 3)
+    assert feasible(x, labels, x).item() == pytest.approx(0.0, abs=1e-6)
+    assert geometry_aware.objective("lambda 1", 3)(x, labels, x).item() == pytest.approx(0.25)  # (-1/2 + 1)^2
+
+
+# S10: Huang, Loy, Tang 2016
+
+
+def test_the_unit_sees_local_densities_that_euclid_does_not() -> None:
+    found = pddm.two_densities(0)
+    assert found["unit, inputs as they are"] > found["Euclid"] + 0.1
+    assert found["unit, as printed"] > found["Euclid"]
+    assert found["unit, inputs as they are"] > found["unit, as printed"]
+
+
+def test_wrong_labels_are_as_many_as_asked_for() -> None:
+    labels = torch.arange(10_000) % 50
+    noisy = pddm._with_noise(labels, 0.1, 50, 0)
+    share = (noisy != labels).double().mean().item()
+    assert abs(share - 0.1) < 0.015 and noisy.min() >= 0 and noisy.max() < 50
+
+
+def test_quadruplets_are_mined_by_the_unit_after_a_tenth_of_the_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mined: list[str] = []
+    real = pddm.DoubleHeaderHinge.forward
+
+    def note(self: pddm.DoubleHeaderHinge, *given: object, **named: object) -> Tensor:
+        mined.append(self.mine_by)
+        return real(self, *given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(pddm.DoubleHeaderHinge, "forward", note)
+    labels = torch.arange(40) // 4
+    held = unseen.UnseenClasses("toy", torch.randn(40, 6), labels, torch.randn(8, 6), labels[:8], 10)
+    config = pddm.Config(steps=20, batch=16, dimension=4)
+    pddm._trained("PDDM", held, labels, config, 0)
+    assert mined == ["embedding"] * 2 + ["unit"] * 18
+
+
+# S12: Movshovitz-Attias et al. 2017
+
+
+def test_proxy_nca_falls_below_zero_without_the_own_proxy() -> None:
+    loss = proxy_nca.objective(proxy_nca.Config(dimension=2), "Proxy-NCA", 2)
+    with torch.no_grad():
+        loss.weight.copy_(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]))  # type: ignore[attr-defined]
+    assert loss(torch.tensor([[5.0, 0.0]]), torch.tensor([0])).item() == pytest.approx(-4.0)
+
+
+def test_with_the_own_proxy_it_is_cross_entropy_of_twice_the_cosine() -> None:
+    loss = proxy_nca.objective(proxy_nca.Config(dimension=3), "own proxy in", 4)
+    x, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, 3, 0, 1])
+    proxies = nn.functional.normalize(loss.weight.detach())  # type: ignore[attr-defined]
+    expected = nn.functional.cross_entropy(2 * nn.functional.normalize(x) @ proxies.T, labels)
+    assert loss(x, labels).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_dynamic_proxies_by_a_plain_loop() -> None:
+    loss = proxy_nca.DynamicProxies(3, 2)
+    x, labels = torch.randn(7, 2), torch.tensor([0, 0, 1, 1, 2, 2, 2])
+    unit, proxies = nn.functional.normalize(x), nn.functional.normalize(loss.proxies.detach())
+    distance = (unit[:, None] - proxies[None]).square().sum(2)
+    taken = distance.argmin(1)
+    terms = []
+    for i in range(7):
+        for j in range(7):
+            if i == j or labels[i] != labels[j]:
+                continue
+            others = {int(taken[k]) for k in range(7) if labels[k] != labels[i]} - {int(taken[j])}
+            if others:
+                total = sum(math.exp(-float(distance[i, p])) for p in others)
+                terms.append(float(distance[i, taken[j]]) + math.log(total))
+    assert terms
+    assert loss(x, labels).item() == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_half_as_many_static_proxies_are_shared_by_two_classes() -> None:
+    loss = proxy_nca.FewProxies(2, 3)
+    x = torch.randn(4, 3)
+    assert loss(x, torch.tensor([0, 1, 2, 3])).item() == loss(x, torch.tensor([2, 3, 0, 1])).item()
+
+
+def test_times_faster_are_read_between_looks() -> None:
+    assert proxy_nca._crossing([10, 20, 30], [0.2, 0.4, 0.5], 0.3) == pytest.approx(15.0)
+    assert proxy_nca._crossing([10, 20, 30], [0.2, 0.4, 0.5], 0.1) == 10.0
+    assert proxy_nca._crossing([10, 20, 30], [0.2, 0.4, 0.5], 0.6) is None
+
+
+# Unseen classes
+
+
+def test_no_class_is_on_both_sides(shared_data: Path) -> None:
+    held = unseen.unseen_classes("letter", str(shared_data))
+    assert held.n_classes == 13 and held.item_shape == (16,)
+    assert held.labels.unique().tolist() == list(range(13))
+    assert held.unseen_labels.unique().tolist() == list(range(13, 26))
+    assert held.items.mean(0).abs().max() < 1e-4
+
+
+def test_fewer_classes_than_the_protocol_needs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Records(np.zeros((6, 2), dtype=np.float32), np.array([0, 0, 1, 1, 2, 2]), "few")
+    monkeypatch.setattr(unseen, "load", lambda *_, **__: few)
+    unseen._read.cache_clear()
+    with pytest.raises(DataError, match="few: unseen classes need four classes, two on either side; found 3"):
+        unseen.unseen_classes("letter")
+    unseen._read.cache_clear()
+
+
+def test_paired_rows_must_be_scored_on_the_same_units() -> None:
+    from likewise.recipes.experiment.runner import _of_pair
+
+    one = Scores(np.ones(4), np.arange(4))
+    with pytest.raises(InputError, match="paired rows must be scored on the same units"):
+        _of_pair(one, Scores(np.ones(4), np.array([0, 0, 1, 2])), 1.0)
+
+
+# Quick runs, as continuous integration runs them
+
+
+@pytest.mark.parametrize(
+    "name", ["siamese-oneshot", "triplet-network", "geometry-aware", "pddm", "proxy-nca"]
+)
+def test_a_quick_run_beats_its_raw_control_beyond_its_interval(name: str, shared_data: Path) -> None:
+    result = experiment(load_recipe(name), quick=True, seeds=1, data=str(shared_data))
+    controls = [found for found in result.findings() if found.claim.control]
+    assert controls
+    for found in controls:
+        assert found.difference.low > 0, found
+    if name == "pddm":  # a naive version sits where it began while its loss falls
+        alive = [found for found in result.findings() if found.claim.than == "untrained"]
+        assert [found.difference.low > 0 for found in alive] == [True]
+
+
+def test_a_quick_run_on_faces_beats_its_untrained_net(shared_data: Path) -> None:
+    """Not raw pixels: in half a minute no network from scratch does, and the page says so."""
+    result = experiment(load_recipe("face-verification"), quick=True, seeds=1, data=str(shared_data))
+    found = next(found for found in result.findings() if found.claim.than == "untrained net")
+    assert found.difference.low > 0, found
