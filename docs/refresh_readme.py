@@ -49,13 +49,15 @@ def methods() -> str:
     from likewise import losses
     from likewise.training import METHODS
 
-    trained = {type(method.loss()).__name__: name for name, method in METHODS.items()}
+    trained: dict[str, list[str]] = {}
+    for name, trains in METHODS.items():
+        trained.setdefault(trains.kind.__name__, []).append(f"`{name}`")
     lines = ["| loss | `--method` | source |", f"|{' --- |' * 3}"]
     for name in sorted(losses.__all__, key=str.lower):
         kind = getattr(losses, name)
         if name == "Loss" or not isinstance(kind, type):
             continue
-        method = f"`{trained[name]}`" if name in trained else ""
+        method = ", ".join(trained.get(name, []))
         lines.append(f"| `{name}` | {method} | {_source(kind.__doc__ or '')} |")
     return "\n".join(lines)
 

@@ -20,6 +20,7 @@ FLOORS = (
     "audit",
     "evaluation",
     "search",
+    "export",
     "linear",
     "model",
     "encoders",

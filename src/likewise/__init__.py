@@ -12,6 +12,7 @@ __version__ = "0.1.0.dev0"
 
 _MODULES = ("distances", "errors", "evaluation", "losses", "mining", "relations")
 _NAMES = {
+    "Client": "likewise.serve.client",
     "Index": "likewise.search",
     "Model": "likewise.model",
     "evaluate": "likewise.api",
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from likewise.api import evaluate, train  # noqa: F401
     from likewise.model import Model  # noqa: F401
     from likewise.search import Index  # noqa: F401
+    from likewise.serve.client import Client  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

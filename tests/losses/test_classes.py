@@ -1,7 +1,8 @@
 """What every loss against learned vectors must keep, as test_contract.py says it of tables.
 
-By discovery, the losses of reference.families.classes: AdaFace, ArcFace, CosFace, LargeMarginSoftmax,
-MagFace, NormalizedSoftmax, ProxyAnchor, ProxyNCA, SoftTriple, SphereFace and SubCenterArcFace.
+By discovery, the losses of reference.families.classes: AdaFace, ArcFace, CosFace, Instance,
+LargeMarginSoftmax, MagFace, MultiProxy, NormalizedSoftmax, P2SGrad, ProxyAnchor, ProxyNCA, SoftTriple,
+SphereFace and SubCenterArcFace.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         What stands after ``likewise`` on the command line; ``sys.argv`` when not given.
 
     >>> main(["list", "datasets", "--json"])
-    ["breast-cancer", "digits", "iris", "wine"]
+    ["20newsgroups", "att-faces", ...]
     0
     """
     words = list(sys.argv[1:] if arguments is None else arguments)

@@ -1,4 +1,12 @@
-"""Embed things with a run and keep them in an index that can be searched."""
+"""Embed things with a run and keep them in an index that can be searched.
+
+  likewise index RUN DATA -o INDEX                      build one
+  likewise index --from INDEX --engine hnsw -o NEW      move one to another engine
+
+ENGINE is flat (exact; the default, up to about 100,000 things), hnsw, ivfpq or binary (approximate, for
+more; they choose their parameters for the wanted recall and tell what they reach), milvus or postgres
+(a server or a file, by --address).
+"""
 
 from __future__ import annotations
 
@@ -11,17 +19,37 @@ HELP = "make things searchable: embed them and keep an index"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``likewise index``."""
-    parser.add_argument("run_folder", metavar="RUN", help="a saved run")
-    parser.add_argument("data", metavar="DATA", help="a built-in set, or a .npz with X and y")
+    parser.add_argument("run_folder", metavar="RUN", nargs="?", help="a saved run")
+    parser.add_argument("data", metavar="DATA", nargs="?", help="things, as for training; labels may lack")
     parser.add_argument("-o", "--out", metavar="INDEX", required=True, help="the index's folder")
+    parser.add_argument("--from", metavar="INDEX", dest="source", help="take the records of this index")
+    parser.add_argument("--engine", metavar="ENGINE", default="flat", help="what finds neighbours (flat)")
+    parser.add_argument(
+        "--recall", metavar="R", type=float, default=0.95, help="wanted of an approximate engine (0.95)"
+    )
+    parser.add_argument("--address", metavar="A", help="of a server, or a Milvus Lite file that ends in .db")
 
 
 def run(request: argparse.Namespace) -> None:
-    """Build, save, and say where the index lies."""
+    """Build or move, save, and say where the index lies."""
+    from likewise.artifacts import check_output
     from likewise.cli.terminal import program_name
+    from likewise.errors import InputError
     from likewise.model import Model
     from likewise.search import Index
 
-    Index.build(Model.load(request.run_folder), request.data).save(request.out)
-    print(f"saved {request.out}")
-    print(f"next: {program_name()} search {request.out} {request.data}:0")
+    if (request.source is None) == (request.run_folder is None) or (
+        request.source is None and request.data is None
+    ):
+        raise InputError("likewise index needs RUN and DATA, or --from INDEX; see likewise index --help")
+    check_output(request.out, manifest="index.json", kind="likewise-index")
+    chosen = {"engine": request.engine, "recall": request.recall, "address": request.address}
+    if request.source is not None:
+        index = Index.load(request.source).with_engine(**chosen)
+    else:
+        index = Index.build(Model.load(request.run_folder), request.data, **chosen)
+    index.save(request.out)
+    print(f"saved {request.out}: {len(index):,} records, {index.engine}")
+    example = request.data and f"{request.data}:0"
+    print(f"next: {program_name()} search {request.out} {example or 'QUERY'}")
+    index.close()

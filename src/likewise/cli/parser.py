@@ -11,7 +11,24 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from likewise import __version__
-from likewise.cli import demo, doctor, evaluate, index, listing, search, train, verify
+from likewise.cli import (
+    audit,
+    compare,
+    demo,
+    doctor,
+    embed,
+    evaluate,
+    export,
+    index,
+    listing,
+    rank,
+    report,
+    reproduce,
+    search,
+    serve,
+    train,
+    verify,
+)
 from likewise.errors import InputError
 
 __all__ = ["build_parser", "nearest", "parse"]
@@ -20,9 +37,17 @@ _COMMANDS = {
     "demo": demo,
     "train": train,
     "evaluate": evaluate,
+    "embed": embed,
     "index": index,
     "search": search,
     "verify": verify,
+    "rank": rank,
+    "serve": serve,
+    "export": export,
+    "audit": audit,
+    "compare": compare,
+    "report": report,
+    "reproduce": reproduce,
     "list": listing,
     "doctor": doctor,
 }
