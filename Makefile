@@ -7,7 +7,7 @@ DEMO := likewise-demo
 WORKERS := 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help demo test setup check format docs bench readme clean
+.PHONY: help demo test setup check format docs bench torture readme clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make format   put the files into the form that 'check' asks for"
 	@echo "make docs     the documentation's examples, run"
 	@echo "make bench    the benchmarks, as a table and JSON lines"
+	@echo "make torture  kills, mutations, hostile input: the promises of reliability, at length"
 	@echo "make readme   write the README's picture, figures and file tree again"
 	@echo "make clean    remove $(VENV), $(DEMO) and what tools left behind"
 
@@ -44,6 +45,9 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@set -e; for script in $$(grep -l '^def main' benchmarks/*.py); do \
 	  echo "== $$script"; $(BIN)/python "$$script"; done
+
+torture: $(VENV)/.dev
+	$(BIN)/python tests/torture/program.py --out docs/results/reliability.md
 
 readme: $(VENV)/.runtime
 	$(BIN)/python docs/refresh_readme.py

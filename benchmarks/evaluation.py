@@ -1,21 +1,27 @@
 """Evaluation beside its floor, the bare product of all embeddings, and beside pytorch-metric-learning.
 
-    python benchmarks/evaluation.py [--n 10000] [--dimension 128] [--json FILE]
+    python benchmarks/evaluation.py [--n 10000] [--dimension 128 512] [--works NAME ...] [--json FILE]
 
-Random unit embeddings of five a class, the worst case for a ranking. Times are of one thread. "product"
-is one matrix product a block of 256 queries, with nothing done to it. "plain" is what one would write
-in PyTorch without this library: the product, topk, and a comparison of labels.
+Random unit embeddings of five a class, the worst case for a ranking. Times are processor seconds of one
+thread, works in turn, the best of up to nine. "product" is one matrix product a block of 256 queries, with
+nothing done to it. "plain" is what one would write in PyTorch without this library: the product, topk, and a
+comparison of labels. "intervals" is what the report of scores that are already there costs; what the scores
+without each rival cost is part of the figures' own time. NMI is beside faiss's k-means alone at the same
+clusters, iterations and restarts.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from harness import best_of, environment, own_peak_megabytes, peak_megabytes, table, told, write_lines
 
 from likewise import evaluation
+from likewise.evaluation.clustering import kmeans_clusters
 
 COLUMNS = ("n", "dimension", "work", "seconds", "of the product", "extra MB")
 BLOCK = 256
@@ -56,9 +62,23 @@ WORKS = {
     "full-rank figures": lambda rows, labels: evaluation.retrieval(
         rows, labels, figures=["map", "mrr", "ndcg"]
     ),
+    "intervals": lambda rows, labels: intervals(rows, labels),
     "plain PyTorch, recall@1": plain,
     "pytorch-metric-learning, R figures": peer,
+    "k-means alone (faiss)": lambda rows, labels: kmeans_clusters(rows.numpy(), len(labels) // 40),
+    "NMI": lambda rows, labels: evaluation.clustering(
+        rows, labels, n_clusters=len(labels) // 40, figures=["nmi"]
+    ),
 }
+USUAL = tuple(name for name in WORKS if name not in ("NMI", "k-means alone (faiss)"))
+_SCORES: dict[int, evaluation.QueryScores] = {}
+
+
+def intervals(rows: torch.Tensor, labels: torch.Tensor) -> evaluation.Report:
+    """The report of scores, which are taken once."""
+    if id(rows) not in _SCORES:
+        _SCORES[id(rows)] = evaluation.retrieval_scores(rows, labels)
+    return _SCORES[id(rows)].report()
 
 
 def main() -> None:
@@ -66,30 +86,50 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--n", type=int, default=10_000)
-    parser.add_argument("--dimension", type=int, default=128)
+    parser.add_argument("--dimension", type=int, nargs="+", default=[128])
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=list(USUAL), metavar="NAME")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of rounds, for each dimension")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory-of", choices=WORKS, help="print this work's peak memory only")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.memory_of:
-        rows, labels = data(options.n, options.dimension)
+        rows, labels = data(options.n, options.dimension[0])
         work = WORKS[options.memory_of]
         work(rows[:600], labels[:600])  # what the libraries themselves take
         print(own_peak_megabytes(lambda: work(rows, labels)))
         return
-    arguments = ["--n", str(options.n), "--dimension", str(options.dimension), "--memory-of"]
-    # Before the times: a child begins with its parent's peak.
-    memory = {name: peak_megabytes(Path(__file__), [*arguments, name]) for name in WORKS}
-    rows, labels = data(options.n, options.dimension)
-    times = best_of({name: lambda work=work: work(rows, labels) for name, work in WORKS.items()})
     found = []
-    for name, seconds in times.items():
-        row = {"n": options.n, "dimension": options.dimension, "work": name, "seconds": seconds}
-        found.append(row | {"of the product": seconds / times["product"], "extra MB": memory[name]})
+    for dimension in options.dimension:
+        found += measured(options.n, dimension, options.works, options.seconds)
+        if options.json:
+            write_lines(options.json, found)
     print(table(found, COLUMNS))
     print(told(environment()))
-    if options.json:
-        write_lines(options.json, found)
+
+
+def measured(n: int, dimension: int, names: Sequence[str], seconds: float) -> list[dict[str, object]]:
+    arguments = ["--n", str(n), "--dimension", str(dimension), "--memory-of"]
+    works = {name: WORKS[name] for name in dict.fromkeys(["product", *names])}
+    # Before the times: a child begins with its parent's peak.
+    memory = {name: peak_megabytes(Path(__file__), [*arguments, name]) for name in works}
+    rows, labels = data(n, dimension)
+    times = best_of(
+        {name: lambda work=work: work(rows, labels) for name, work in works.items()},
+        seconds=seconds,
+        clock=time.process_time,
+    )
+    return [
+        {
+            "n": n,
+            "dimension": dimension,
+            "work": name,
+            "seconds": took,
+            "of the product": took / times["product"],
+            "extra MB": memory[name],
+        }
+        for name, took in times.items()
+    ]
 
 
 if __name__ == "__main__":

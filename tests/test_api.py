@@ -157,7 +157,7 @@ def test_bring_your_own_encoder_and_loss_and_both_learn(tmp_path: Path) -> None:
     back = Model.load(tmp_path / "run", encoder=Own())
     np.testing.assert_array_equal(back.embed(iris.X), model.embed(iris.X))
     result = evaluate(model, (iris.X, iris.y), tasks=["retrieval"])
-    assert set(result.controls) == {"raw", "untrained"}
+    assert set(result.controls) == {"raw", "whitened", "untrained"}
 
 
 class Bare(nn.Module):
@@ -171,7 +171,7 @@ class Bare(nn.Module):
 
 def test_an_untrained_control_that_cannot_be_made_is_left_out_and_said() -> None:
     result = evaluate(Model(Bare(), Cosine(), Standardize((4,))), "iris", tasks=["retrieval"])
-    assert set(result.controls) == {"raw"}
+    assert set(result.controls) == {"raw", "whitened"}
     assert "no untrained control" in result.notes[-1]
     assert "no untrained control" in str(result)
 
@@ -341,7 +341,7 @@ def test_tables_are_judged_by_what_they_say() -> None:
     scores = Records(X, None, "scores", relation=Scores(left, right, -(gaps**2)))
     result = evaluate(model, scores)
     assert result["ranking"]["spearman"].value == pytest.approx(1.0)
-    assert set(result.controls) == {"raw", "untrained"}
+    assert set(result.controls) == {"raw", "whitened", "untrained"}
     with pytest.raises(InputError, match="scores: retrieval can't be judged on it; ranking can"):
         evaluate(model, scores, tasks=["retrieval"])
     with pytest.raises(InputError, match="evaluation needs labels, or a table"):

@@ -35,7 +35,7 @@ def test_evaluate_writes_stable_json_and_a_table(likewise, run_folder, things, t
     assert "untrained net" in said.out
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert set(figures) == {"retrieval", "verification", "few_shot", "controls"}
-    assert set(figures["controls"]) == {"raw", "untrained"}
+    assert set(figures["controls"]) == {"raw", "whitened", "untrained"}
     for measured in (figures, figures["controls"]["raw"], figures["controls"]["untrained"]):
         assert {"value", "low", "high"} <= set(measured["retrieval"]["recall@1"])
         assert {"value", "low", "high"} <= set(measured["verification"]["eer"])

@@ -46,8 +46,8 @@ def test_the_gap_bounds_what_is_left(line_search):
     """A much longer run gets lower by at most the gap of a short one; so the gap is a residual."""
     X, (a, p, n) = problem(count=60)
     known = Triplets(a, p, n)
-    best = HDSL(scale=2.0, max_iter=3000, tol=1e-9, line_search=True).fit(X, triplets=known)
-    for steps in (3, 30, 300):
+    best = HDSL(scale=2.0, max_iter=1000, tol=1e-9, line_search=True).fit(X, triplets=known)
+    for steps in (3, 30, 100):
         learner = HDSL(scale=2.0, max_iter=steps, tol=0.0, line_search=line_search).fit(X, triplets=known)
         left = learner.objective_[-1] - best.objective_[-1]
         # gap_ is that before the last step, which line search can only lower.
@@ -89,9 +89,9 @@ def test_the_signal_is_found_among_many_sparse_features():
     y = np.arange(300) % 2
     X[y == 0, 17] = 1.0
     X[y == 1, 4000] = 1.0
-    learner = HDSL(max_iter=20, n_triplets=2000, random_state=0, scale=1.0).fit(X.tocsr(), y)
+    learner = HDSL(max_iter=10, n_triplets=500, random_state=0, scale=1.0).fit(X.tocsr(), y)
     assert scipy.sparse.issparse(learner.weight_)
-    assert learner.weight_.nnz <= 4 * 20
+    assert learner.weight_.nnz <= 4 * 10
     assert {tuple(pair) for pair in learner.pairs_[:1].tolist()} == {(17, 4000, -1)}
 
 

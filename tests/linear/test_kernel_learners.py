@@ -180,3 +180,16 @@ class TestBothKernelLearners:
         X, y = two_rings(20)
         with pytest.raises(InputError, match=next(iter(options))):
             type(learner)(**options).fit(X, y)
+
+
+@pytest.mark.parametrize("n", [4, 30, 200])
+def test_what_the_support_is_mapped_to_is_what_was_learned_from(n):
+    """Kernel values hold rounding, and the direction of the mean has no variance: neither may be blown up."""
+    X = np.linspace(0, 4, n)[:, None]
+    y = (X[:, 0] > 2).astype(int)
+    learner = KPCATrick(RCA(), gamma=1.0).fit(X, y)
+    table = pairwise_kernels(X, X, metric="rbf", gamma=1.0)
+    own = np.diagonal(table)
+    mapped = learner.coordinates(X)
+    found = ((mapped[:, None] - mapped[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(found, own[:, None] + own - 2 * table, atol=1e-9)

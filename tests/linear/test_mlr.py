@@ -92,8 +92,9 @@ def test_the_plane_is_the_mean_over_queries():
 @pytest.fixture(scope="module")
 def wine():
     X, y = load_wine(return_X_y=True)
-    X = StandardScaler().fit_transform(X)[::3]
-    return X / np.sqrt(X.var()), y[::3]
+    X = StandardScaler().fit_transform(X)[::5]
+    X = X - X.mean(axis=0)
+    return X / np.sqrt((X**2).mean()), y[::5]  # in the units that the learner works in
 
 
 @pytest.mark.parametrize(("measure", "trace"), [("auc", 0.0), ("map", 0.5), ("ndcg", 0.0)])
@@ -102,7 +103,7 @@ def test_no_matrix_nearby_is_better(wine, measure, trace):
     X, y = wine
 
     def objective(W):
-        plane = _worst_plane(X - X.mean(axis=0), y, W, measure, 10)
+        plane = _worst_plane(X, y, W, measure, 10)
         slack = max(0.0, plane.loss - float((W * plane.feature).sum()))
         return 0.5 * (W * W).sum() + trace * np.trace(W) + 20.0 * slack
 
@@ -110,7 +111,7 @@ def test_no_matrix_nearby_is_better(wine, measure, trace):
     assert learner.converged_
     W = learner.get_mahalanobis_matrix()
     best = objective(W)
-    assert learner.objective_[-1] == pytest.approx(best, abs=20.0 * 1e-3)
+    assert learner.objective_[-1] == pytest.approx(best, abs=20.0 * 2e-4)
     generator = np.random.default_rng(0)
     for size in (1e-3, 1e-2, 0.1, 1.0):
         for _ in range(5):

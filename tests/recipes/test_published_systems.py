@@ -314,8 +314,22 @@ def test_paired_rows_must_be_scored_on_the_same_units() -> None:
 # Quick runs, as continuous integration runs them
 
 
+_FACES = pytest.mark.xfail(
+    strict=True,
+    reason="known to fall short: EER 0.131 against 0.120 of raw pixels, too few steps and persons",
+)
+
+
 @pytest.mark.parametrize(
-    "name", ["siamese-oneshot", "triplet-network", "geometry-aware", "pddm", "proxy-nca"]
+    "name",
+    [
+        "siamese-oneshot",
+        "triplet-network",
+        "geometry-aware",
+        "pddm",
+        "proxy-nca",
+        pytest.param("face-verification", marks=_FACES),
+    ],
 )
 def test_a_quick_run_beats_its_raw_control_beyond_its_interval(name: str, shared_data: Path) -> None:
     result = experiment(load_recipe(name), quick=True, seeds=1, data=str(shared_data))
@@ -326,10 +340,3 @@ def test_a_quick_run_beats_its_raw_control_beyond_its_interval(name: str, shared
     if name == "pddm":  # a naive version sits where it began while its loss falls
         alive = [found for found in result.findings() if found.claim.than == "untrained"]
         assert [found.difference.low > 0 for found in alive] == [True]
-
-
-def test_a_quick_run_on_faces_beats_its_untrained_net(shared_data: Path) -> None:
-    """Not raw pixels: in half a minute no network from scratch does, and the page says so."""
-    result = experiment(load_recipe("face-verification"), quick=True, seeds=1, data=str(shared_data))
-    found = next(found for found in result.findings() if found.claim.than == "untrained net")
-    assert found.difference.low > 0, found

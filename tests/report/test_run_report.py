@@ -243,3 +243,10 @@ def test_the_audit_s_page_shows_every_kind(records: Records) -> None:
         assert f"<h2>{title}</h2>" in page
     assert page.count("<figure") == sum(1 + (each.other_row >= 0) for each in found.findings)
     assert "<script" not in page and "script-src 'none'" in page
+
+
+def test_an_audit_that_doubts_most_labels_says_what_that_means(records: Records) -> None:
+    noise = np.random.default_rng(0).normal(size=(32, 3))
+    assert "parts these classes badly" in audit_page(audit(noise, records.y), records)
+    X = records.X.reshape(32, -1)
+    assert "parts these classes badly" not in audit_page(audit(X, records.y), records)

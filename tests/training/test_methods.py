@@ -142,7 +142,7 @@ CASES = [
 def test_tables_teach_as_labels_do(kind: str, name: str) -> None:
     X, y = noisy(10, seed=7)
     raw = retrieval(X, y)["map@r"].value
-    model = train(listed(kind), method=name, epochs=30)
+    model = train(listed(kind), method=name, epochs=15)
     found = retrieval(model.embed(X), y, distance=model.distance)["map@r"].value
     assert found > raw + 0.1
     assert (model.calibration is None) == (kind == "scores")
@@ -151,7 +151,7 @@ def test_tables_teach_as_labels_do(kind: str, name: str) -> None:
 
 def test_preferences_teach_a_score_that_orders_unseen_items() -> None:
     X, y = noisy(10, seed=7)
-    model = train(listed("preferences"), epochs=30)
+    model = train(listed("preferences"), epochs=15)
     values = model.embed(X)
     assert values.shape == (len(y), 1)
     above = y[:, None] > y

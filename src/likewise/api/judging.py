@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from likewise.data import Records, Source, load
 from likewise.data.entries import entries_of
-from likewise.distances import Distance, Euclidean
-from likewise.encoders import fresh_copy
+from likewise.distances import Distance
 from likewise.errors import InputError
 from likewise.evaluation import (
     Report,
     clustering,
     few_shot,
+    model_controls,
     ranking,
     retrieval,
     verification,
@@ -32,7 +32,6 @@ __all__ = ["TASKS", "Evaluation", "evaluate"]
 
 TASKS = ("retrieval", "verification", "few_shot", "clustering", "ranking")
 _USUAL = ("retrieval", "verification", "few_shot")
-_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ class Evaluation:
     reports : mapping of task to Report
         The model's, as asked for.
     controls : mapping of name to such a mapping
-        ``raw``: the prepared items themselves, Euclidean. ``untrained``: the same architecture with fresh
-        weights.
+        ``raw``: the prepared items themselves, Euclidean. ``whitened``: those on their principal components,
+        each divided by its deviation. ``untrained``: the same architecture with fresh weights.
     notes : tuple of str
         What a reader must know: classes that training saw, a control that couldn't be made.
     """
@@ -60,7 +59,7 @@ class Evaluation:
         return self.reports[task]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: ``{"retrieval": {...}, ..., "controls": {"raw": {...}, "untrained": {...}}}``."""
+        """For JSON: ``{"retrieval": {...}, ..., "controls": {"raw": {...}, "whitened": {...}, ...}}``."""
         told: dict[str, Any] = {task: report.to_dict() for task, report in self.reports.items()}
         if self.controls:
             told["controls"] = {
@@ -96,7 +95,7 @@ def evaluate(
         By default the first three for labels, verification for pairs, ranking for scores. Few-shot is
         5-way one-shot (fewer ways where there are fewer classes).
     controls : bool
-        Also judge raw items and an untrained net, on the same pairs and episodes.
+        Also judge raw and whitened items and an untrained net, on the same pairs and episodes.
     seed : int
         Of sampled pairs, episodes, and the untrained net's weights.
 
@@ -123,15 +122,10 @@ def evaluate(
     notes = _seen_classes(model, records)
     beside: dict[str, MappingProxyType[str, Report]] = {}
     if controls:
-        beside["raw"] = judge.reports(_raw(model, records), Euclidean())
-        learned = any(True for _ in model.distance.parameters())
-        distance = Euclidean() if learned else model.distance
-        try:
-            untrained = replace(model, encoder=fresh_copy(model.encoder, seed=seed))
-        except InputError as error:
-            notes.append(f"no untrained control: {error}")
-        else:
-            beside["untrained"] = judge.reports(untrained.embed(records), distance)
+        controlled = model_controls(model, records, seed=seed)
+        notes += controlled.notes
+        for name, control in controlled.made.items():
+            beside[name] = judge.reports(control.embeddings, control.distance)
     return Evaluation(reports, MappingProxyType(beside), tuple(notes))
 
 
@@ -171,16 +165,6 @@ def _seen_classes(model: Model, records: Records) -> list[str]:
     if not seen:
         return []
     return [f"{len(seen)} of {len(records.classes)} classes bear names that training saw ({seen[0]}, ...)"]
-
-
-def _raw(model: Model, records: Records) -> NDArray[np.float32]:
-    """The prepared items as plain vectors (n, k)."""
-    parts = []
-    with torch.inference_mode():
-        for start in range(0, len(records), _AT_ONCE):
-            items = records.items(np.arange(start, min(start + _AT_ONCE, len(records))))
-            parts.append(model.preprocessing.vectors(items).numpy())
-    return np.concatenate(parts)
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,8 @@ def run(request: argparse.Namespace) -> None:
         against_labels=None if against is None or not against.labelled else against.labels,
         distance=distance,
     )
+    if model is not None:  # so that pictures are those that the model saw
+        records, against = model.adapted(records), None if against is None else model.adapted(against)
     if request.csv is not None:
         Path(request.csv).write_text(findings_csv(found.findings), encoding="utf-8")
     if request.page is not None:
@@ -78,9 +80,9 @@ def run(request: argparse.Namespace) -> None:
 def _embedded(model: Any, records: Records) -> Any:
     from likewise.errors import InputError
 
-    items = records.items()
     if model is not None:
-        return model.embed(items)
+        return model.embed(records)
+    items = records.items()
     if items.dtype.kind not in "fiu":
         raise InputError(
             f"{records.name}: only numbers can be compared raw; name a run that embeds {records.kind}"

@@ -44,12 +44,11 @@ def run(request: argparse.Namespace) -> None:
     figures = list(dict.fromkeys(request.figure or _FIGURES))
     models = {name: None if name == "raw" else Model.load(name) for name in names}
     records = load(request.data)
-    X = records.items()
-    if "raw" in names and X.dtype.kind not in "fiu":
+    if "raw" in names and records.kind not in ("features", "image"):
         raise InputError(f"{records.name}: only numbers can be compared raw; leave raw out")
     runs = {}
     for name, model in models.items():
-        embeddings = X.reshape(len(X), -1) if model is None else model.embed(X)
+        embeddings = records.items().reshape(len(records), -1) if model is None else model.embed(records)
         distance = "euclidean" if model is None else model.distance
         runs[name] = retrieval_scores(embeddings, records.labels, distance=distance, figures=figures)
         if model is not None:

@@ -6,7 +6,7 @@ import argparse
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "say what is installed, what is missing for what, where data is"
+HELP = "say what is installed, what is missing, and where data is"
 
 _NEEDED = (
     "torch",

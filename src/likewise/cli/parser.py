@@ -65,6 +65,7 @@ class _Format(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=32, width=100)
+        self._action_max_length = 13  # the commands stand indented, and argparse leaves no room for that
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -31,7 +31,7 @@ __all__ = [
     "write_json",
 ]
 
-_CONTROLS = {"raw": "raw features", "untrained": "untrained net"}
+_CONTROLS = {"raw": "raw features", "whitened": "PCA-whitened", "untrained": "untrained net"}
 
 
 def console(*, error: bool = False) -> Console:

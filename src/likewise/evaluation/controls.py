@@ -8,13 +8,13 @@ control; "untrained" is the model's own architecture with fresh weights.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.data import Records
 from likewise.distances import Distance, Euclidean
 from likewise.encoders import fresh_copy
 from likewise.errors import DataError, InputError
@@ -23,6 +23,7 @@ from likewise.model import Model
 __all__ = ["Control", "Controls", "model_controls", "whitened"]
 
 _COMPONENTS = 256
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,36 +43,34 @@ class Controls:
 
 
 @torch.no_grad()
-def model_controls(model: Model, X: Any, *, seed: int = 0) -> Controls:
-    """The controls of a model on items (n, ...).
+def model_controls(model: Model, records: Records, *, seed: int = 0) -> Controls:
+    """The controls of a model on records that it can embed (:meth:`likewise.model.Model.adapted`).
 
     Parameters
     ----------
     model : Model
-    X : array (n, *item_shape)
-        Numbers; of anything else there is no raw control.
+    records : Records
     seed : int
         Of the fresh weights.
     """
-    made: dict[str, Control] = {}
+    parts = []
+    for start in range(0, len(records), _AT_ONCE):
+        items = records.items(np.arange(start, min(start + _AT_ONCE, len(records))))
+        parts.append(model.preprocessing.vectors(items))
+    raw = torch.cat(parts)
+    made = {"raw": Control(raw.numpy(), Euclidean())}
     notes = []
-    items = np.asarray(X)
-    if items.dtype.kind == "f" and items.ndim >= 2:
-        raw = model.preprocessing(torch.from_numpy(items)).flatten(1)
-        made["raw"] = Control(raw.numpy(), Euclidean())
-        try:
-            made["whitened"] = Control(whitened(raw).numpy(), Euclidean())
-        except DataError as error:
-            notes.append(f"no whitened control: {error}")
-    else:
-        notes.append("no raw control: the items aren't numbers")
+    try:
+        made["whitened"] = Control(whitened(raw).numpy(), Euclidean())
+    except DataError as error:
+        notes.append(f"no whitened control: {error}")
     learned = any(True for _ in model.distance.parameters())
     try:
         fresh = replace(model, encoder=fresh_copy(model.encoder, seed=seed))
     except InputError as error:
         notes.append(f"no untrained control: {error}")
     else:
-        made["untrained"] = Control(fresh.embed(X), Euclidean() if learned else model.distance)
+        made["untrained"] = Control(fresh.embed(records), Euclidean() if learned else model.distance)
     return Controls(made, tuple(notes))
 
 

@@ -219,7 +219,8 @@ def _default_bounds(table: _Array) -> tuple[float, float]:
 def _roots(table: _Array) -> tuple[_Array, _Array]:
     """R (c, r) with ``R R'`` the table (c, c), of full rank r, and the map of kernel values to such rows."""
     values, vectors = scipy.linalg.eigh(table, check_finite=False)
-    kept = values > len(values) * np.finfo(np.float64).eps * max(float(values[-1]), 0.0)
+    noise = max(1e-13, 10 * len(values) * np.finfo(np.float64).eps)
+    kept = values > noise * max(float(values[-1]), 0.0)
     if not kept.any():  # all rows are one point
         return np.zeros((len(values), 1)), np.zeros((len(values), 1))
     lengths = np.sqrt(values[kept])

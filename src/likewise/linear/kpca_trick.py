@@ -116,10 +116,13 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         values, vectors = scipy.linalg.eigh(centred, check_finite=False)
         values, vectors = values[::-1], vectors[:, ::-1]
         # Rounding in the table is of the size of its largest entry, not of its largest eigenvalue.
-        least = len(values) * np.finfo(np.float64).eps * max(float(np.abs(table).max()), float(values[0]))
+        noise = max(1e-12, 10 * len(values) * np.finfo(np.float64).eps)
+        least = noise * max(float(np.abs(table).max()), float(values[0]))
         count = max(1, min(most, int((values > least).sum())))
         roots = np.sqrt(np.maximum(values[:count], 0))
-        self._map = vectors[:, :count] / np.where(values[:count] > least, roots, np.inf)
+        kernel_map = vectors[:, :count] / np.where(values[:count] > least, roots, np.inf)
+        # Without a mean, it takes no notice of a constant in a row of kernel values, as centring wouldn't.
+        self._map = kernel_map - kernel_map.mean(axis=0)
         coordinates: _Array = vectors[:, :count] * roots
         return coordinates
 
@@ -130,7 +133,6 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         parts = []
         for start in range(0, len(rows), _ROWS):
             table = self._kernel(rows[start : start + _ROWS], self._support)
-            # The map's columns sum to zero, so what a row's centring would add drops out.
             parts.append((table - self._means) @ self._map)
         return np.concatenate(parts)
 

@@ -15,6 +15,7 @@ from likewise.report.thumbnails import Thumbnails
 __all__ = ["audit_page"]
 
 _SHOWN = 60
+_TOO_MANY = 0.2  # of all labels
 _TEXTS = {
     Kind.WRONG_LABEL: (
         "Likely wrong labels",
@@ -70,10 +71,13 @@ def _lead(audit: Audit) -> str:
     named = {Kind.WRONG_LABEL: "labels to doubt", Kind.NEAR_DUPLICATE: "near duplicates", Kind.LEAK: "leaks"}
     parts = [f"{len(audit.of(kind)):,} {told}" for kind, told in named.items() if audit.of(kind)]
     parts += [f"{len(audit.of(Kind.OUTLIER)):,} outliers"] if audit.of(Kind.OUTLIER) else []
-    total = f"Of {audit.counts['items']:,} items: "
-    return (
-        total + (", ".join(parts) if parts else "nothing was found") + ". Each is a suspicion, not a verdict."
-    )
+    found = ", ".join(parts) if parts else "nothing was found"
+    said = f"Of {audit.counts['items']:,} items: {found}. Each is a suspicion, not a verdict."
+    if len(audit.of(Kind.WRONG_LABEL)) > _TOO_MANY * audit.counts["items"]:
+        said += (
+            " So many doubts tell of an embedding that parts these classes badly: trust the first ones only."
+        )
+    return said
 
 
 def _findings(found: Sequence[Finding], left: Thumbnails, right: Thumbnails) -> Markup:

@@ -25,8 +25,8 @@ GALLERY_STYLE = """
   background: var(--panel); border: 2px solid var(--line); border-radius: .25rem;
   overflow-wrap: anywhere } .good img, .good blockquote { border-color: var(--good) }
 .wrong img, .wrong blockquote { border-color: var(--bad); border-style: dashed }
-.tiles p { width: 100%; margin: .3rem 0 0; font-size: .8rem; color: var(--faint) } .tile figcaption {
-  margin-top: .15rem } h3 { font-size: .95rem; margin: 1rem 0 .3rem }
+.tiles p { flex-basis: 100%; max-width: none; margin: .3rem 0 0; font-size: .8rem; color: var(--faint) }
+.tile figcaption { margin-top: .15rem } h3 { font-size: .95rem; margin: 1rem 0 .3rem }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .8rem }
 .pair { display: flex; gap: .4rem; flex-wrap: wrap } .pair p { width: 100%; margin: 0; font-size: .8rem }
 """

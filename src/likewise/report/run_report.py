@@ -78,14 +78,14 @@ def run_report(
     DataError
         Too few items or classes, or no labels.
     """
+    records = model.adapted(records)
     if len(records) < 3 or len(records.classes) < 2:
         raise DataError(
             f"{records.name}: a report needs three items and two classes; found {len(records)} and "
             f"{len(records.classes)}"
         )
-    X = records.items()
     subject = Subject(
-        embeddings=model.embed(X),
+        embeddings=model.embed(records),
         codes=records.codes,
         names=tuple(str(name) for name in records.classes.tolist()),
         distance=model.distance,
@@ -93,7 +93,7 @@ def run_report(
         calibration=model.calibration,
         seed=seed,
     )
-    controls = model_controls(model, X, seed=seed)
+    controls = model_controls(model, records, seed=seed)
     judged = [_judge("this model", subject.embeddings, model.distance, records, seed)]
     judged += [
         _judge(_TITLES[name], control.embeddings, control.distance, records, seed)

@@ -40,7 +40,7 @@ from likewise.search.engine import (
     searched_exactly,
 )
 
-__all__ = ["ApproximateEngine", "Effort", "array_of", "plain_search", "whole_of"]
+__all__ = ["ApproximateEngine", "Effort", "array_of", "own_method", "whole_of"]
 
 _faiss: Any = importlib.import_module("faiss")  # the stubs that it brings lag behind it
 _SPARE = 16  # beyond k, as float32 orders what is nearly equal only roughly
@@ -52,13 +52,13 @@ _K = 10
 _REGROW = 4  # measured anew when there are so many times as many rows
 
 
-def plain_search(index: Any) -> Any:
-    """A faiss index's own search, with all its options.
+def own_method(index: Any, name: str) -> Any:
+    """A method of a faiss index as faiss has it: of NumPy arrays, and with all its options.
 
-    Importing faiss.contrib.torch_utils, as other libraries do, puts one in its place that takes tensors and
-    knows fewer options.
+    Importing faiss.contrib.torch_utils, as other libraries do, puts others in their places that take and give
+    tensors.
     """
-    return getattr(index, "search_numpy", index.search)
+    return getattr(index, f"{name}_numpy", getattr(index, name))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from likewise.distances import Hamming
 from likewise.errors import InputError
-from likewise.search.approximate import ApproximateEngine, Effort, array_of, plain_search
+from likewise.search.approximate import ApproximateEngine, Effort, array_of, own_method
 
 __all__ = ["BinaryEngine"]
 
@@ -75,7 +75,9 @@ class BinaryEngine(ApproximateEngine):
         settings = _faiss.SearchParameters()
         if allowed is not None:
             settings.sel = _faiss.IDSelectorBitmap(allowed)
-        return plain_search(self._index)(self._codes(rows, queries=True), count, params=settings)[1], None
+        return own_method(self._index, "search")(self._codes(rows, queries=True), count, params=settings)[
+            1
+        ], None
 
     def _ladder(self) -> Iterator[Effort]:
         for step in range(10):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.search.approximate import ApproximateEngine, Effort, array_of, plain_search, whole_of
+from likewise.search.approximate import ApproximateEngine, Effort, array_of, own_method, whole_of
 
 __all__ = ["HNSWEngine"]
 
@@ -52,7 +52,7 @@ class HNSWEngine(ApproximateEngine):
         settings = _faiss.SearchParametersHNSW(efSearch=max(effort.width, count))
         if allowed is not None:
             settings.sel = _faiss.IDSelectorBitmap(allowed)
-        keys, numbers = plain_search(self._index)(rows, count, params=settings)
+        keys, numbers = own_method(self._index, "search")(rows, count, params=settings)
         return numbers, keys if self._by_product else None
 
     def _ladder(self) -> Iterator[Effort]:

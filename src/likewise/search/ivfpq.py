@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.search.approximate import ApproximateEngine, Effort, array_of, plain_search, whole_of
+from likewise.search.approximate import ApproximateEngine, Effort, array_of, own_method, whole_of
 
 __all__ = ["IVFPQEngine"]
 
@@ -66,7 +66,7 @@ class IVFPQEngine(ApproximateEngine):
         settings = _faiss.SearchParametersIVF(nprobe=min(effort.width, self._cells))
         if allowed is not None:
             settings.sel = _faiss.IDSelectorBitmap(allowed)
-        return plain_search(self._index)(self._padded(rows), count, params=settings)[1], None
+        return own_method(self._index, "search")(self._padded(rows), count, params=settings)[1], None
 
     def _ladder(self) -> Iterator[Effort]:
         cells, candidates = 4, 4
@@ -89,7 +89,7 @@ class IVFPQEngine(ApproximateEngine):
 
     def _structure(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays = {
-            "centroids": self._coarse.reconstruct_n(0, self._cells),
+            "centroids": own_method(self._coarse, "reconstruct_n")(0, self._cells),
             "codebooks": _faiss.vector_to_array(self._index.pq.centroids),
         }
         return arrays, {"bits": self._code_bits}

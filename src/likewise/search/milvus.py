@@ -20,7 +20,8 @@ from likewise.search.remote import RemoteEngine
 
 __all__ = ["MilvusEngine"]
 
-_SECONDS = 10
+_SECONDS = 20  # to connect
+_PATIENCE = 60  # for an answer, of a store that may be busy
 _MOST_FOUND = 16_384  # Milvus' own limit on a search
 _MOST_KEYS = 10_000
 
@@ -43,12 +44,12 @@ class MilvusEngine(RemoteEngine):
         return (exceptions.MilvusException, OSError)
 
     def _exists(self) -> bool:
-        return bool(self._connected().has_collection(self.store, timeout=_SECONDS))
+        return bool(self._connected().has_collection(self.store, timeout=_PATIENCE))
 
     def _create(self, width: int) -> None:
         client = self._connected()
         if self._exists():
-            client.load_collection(self.store, timeout=_SECONDS)
+            client.load_collection(self.store, timeout=_PATIENCE)
             return
         kinds = importlib.import_module("pymilvus").DataType
         schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -60,7 +61,7 @@ class MilvusEngine(RemoteEngine):
             field_name="vector", index_type="FLAT" if self._is_file else "AUTOINDEX", metric_type=metric
         )
         client.create_collection(
-            self.store, schema=schema, index_params=index, consistency_level="Strong", timeout=_SECONDS
+            self.store, schema=schema, index_params=index, consistency_level="Strong", timeout=_PATIENCE
         )
 
     @property
@@ -90,12 +91,12 @@ class MilvusEngine(RemoteEngine):
         rows = [
             {"key": key, "vector": column} for key, column in zip(keys.tolist(), _wide(columns), strict=True)
         ]
-        self._connected().upsert(self.store, rows, timeout=_SECONDS)
+        self._connected().upsert(self.store, rows, timeout=_PATIENCE)
 
     def _delete(self, keys: NDArray[np.int64]) -> None:
         for start in range(0, len(keys), 1_000):
             part = keys[start : start + 1_000].tolist()
-            self._connected().delete(self.store, ids=part, timeout=_SECONDS)
+            self._connected().delete(self.store, ids=part, timeout=_PATIENCE)
 
     def _keys_held(self) -> NDArray[np.int64]:
         found: list[int] = []
@@ -123,7 +124,7 @@ class MilvusEngine(RemoteEngine):
             limit=wanted,
             filter=condition,
             output_fields=["key"],
-            timeout=_SECONDS,
+            timeout=_PATIENCE,
         )
         answers = [[int(hit["key"]) for hit in hits] for hits in found]
         if few is not None:
@@ -134,7 +135,7 @@ class MilvusEngine(RemoteEngine):
     def drop(self) -> None:
         """Remove the collection and all that it holds."""
         with self._reached():
-            self._connected().drop_collection(self.store, timeout=_SECONDS)
+            self._connected().drop_collection(self.store, timeout=_PATIENCE)
             self._ready = False
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from likewise.search.remote import RemoteEngine
 
 __all__ = ["PostgresEngine"]
 
-_SECONDS = 10
+_SECONDS = 20  # to connect
 _MOST_INDEXED = 2_000  # dimensions that pgvector's HNSW takes
 _WIDEST_WALK = 1_000  # hnsw.ef_search at most
 
