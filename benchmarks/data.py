@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -126,8 +127,12 @@ def measure(folder: Path, suffix: str, workers: int, seconds: float) -> list[dic
     if workers:
         works["embed"]["ours"] = lambda: embedded(encoder, map(preparation, loader(batches)))
     rows = []
+    clock = time.perf_counter if workers else time.process_time
     for work, contenders in works.items():
-        speed = {name: len(lazy) / passed for name, passed in best_of(contenders, seconds=seconds).items()}
+        speed = {
+            name: len(lazy) / passed
+            for name, passed in best_of(contenders, seconds=seconds, clock=clock).items()
+        }
         rows.append(
             {
                 "files": suffix,

@@ -589,11 +589,17 @@ class Index:
                 query = record(words)
             except InputError:  # not the name of a record: words, in which this model is asked too
                 return self.model.encoder.text([words]), True
+        if isinstance(query, str) and self.model.kind == "text":
+            try:
+                query = record(query)
+            except InputError:  # not the name of a record: a text of its own
+                return self.model.embed([query]), True
         if isinstance(query, (str, os.PathLike)):
             query = record(query)
-        items = query.item if isinstance(query, Record) else query
-        single = isinstance(query, Record) or np.ndim(items) == len(self.model.item_shape)
-        return self.model.embed(np.asarray(items)[None] if single else items), single
+        # A row of a table is one value of many fields.
+        row = isinstance(query, (np.ndarray, np.void)) and query.dtype.names is not None
+        single = isinstance(query, Record) or np.ndim(query) + row == len(self.model.item_shape)
+        return self.model.embed([query] if single else query), single
 
     def _embedded(self, records: Records) -> NDArray[np.float32]:
         """Embeddings of records, a part at a time, as the items may not fit in memory."""
