@@ -18,7 +18,8 @@ from likewise.distances import Distance, ProductDistance
 from likewise.relations import Labels, Sides
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 from likewise.table.product import ProductKernel
-from likewise.table.walk import Reduction, walk
+from likewise.table.reduction import Reduction
+from likewise.table.walk import walk
 
 __all__ = [
     "Batch",

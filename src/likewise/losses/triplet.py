@@ -10,12 +10,9 @@ from torch import Tensor
 from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.hinges import count_below
 
 __all__ = ["TripletMargin"]
-
-
-_CELLS = 1 << 17
-"""Cells compared at once, so that distances, counts and a scratch stay in cache over all thresholds."""
 
 
 @dataclass
@@ -81,29 +78,12 @@ class TripletMargin(TableLoss[_Thresholds]):
 
     def observe(self, tile: Tile, state: _Thresholds) -> None:
         """Count the far columns below each threshold, and add up the hinges."""
-        slopes = self._count(tile, state.threshold, state.below)
-        # sum_k sum_{d_j < t_k} (t_k - d_j), taken about the row's mean threshold so that little cancels;
-        # no active cell lies deeper than -reach, and the others have no slope
-        gap = torch.sub(state.middle[:, None], tile.distances).clamp_(min=-state.reach)
-        state.value -= gap.mul_(slopes).sum(1)
+        # sum_k sum_{d_j < t_k} (t_k - d_j), taken about the row's mean threshold so that little cancels
+        slopes = count_below(
+            tile.distances, state.threshold,
+            below=state.below, middle=state.middle, reach=state.reach, value=state.value,
+        )  # fmt: skip
         state.slopes = slopes if tile.kept else None
-
-    @staticmethod
-    def _count(tile: Tile, threshold: Tensor, below: Tensor | None) -> Tensor:
-        """Minus the number of thresholds above each distance; adds the counts by threshold to below."""
-        slopes = torch.zeros_like(tile.distances)
-        rows = max(1, _CELLS // max(1, slopes.shape[1]))
-        for first in range(0, slopes.shape[0], rows):
-            part = slice(first, first + rows)
-            distances, total = tile.distances[part], slopes[part]
-            scratch = torch.empty_like(distances)
-            for number in range(threshold.shape[1]):
-                # a comparison into floats: PyTorch adds up bools an order of magnitude slower
-                torch.lt(distances, threshold[part, number, None], out=scratch)
-                total.sub_(scratch)
-                if below is not None:
-                    below[part, number] += scratch.sum(1)
-        return slopes
 
     def finish(self, state: _Thresholds) -> Rows:
         """The sum of the hinges of each anchor."""
@@ -113,7 +93,7 @@ class TripletMargin(TableLoss[_Thresholds]):
 
     def slope(self, tile: Tile, state: _Thresholds) -> Tensor:
         """Minus the number of thresholds above each far distance."""
-        return self._count(tile, state.threshold, None) if state.slopes is None else state.slopes
+        return count_below(tile.distances, state.threshold) if state.slopes is None else state.slopes
 
     def near_slope(self, state: _Thresholds) -> Tensor:
         """The number of far columns below each threshold."""

@@ -10,12 +10,10 @@ from torch import Tensor, nn
 
 from likewise.distances import Distance
 from likewise.relations import Resolved
+from likewise.table.hinges import AWAY, nearest_above
 from likewise.table.visit import View
 
 __all__ = ["Miner", "Nearest", "extreme_near", "farthest_far", "nearest_beyond", "nearest_far"]
-
-_AWAY = 1e30
-"""Added to a distance it takes the cell out of a search; unlike infinity it can be multiplied by zero."""
 
 
 class Miner(nn.Module, ABC):
@@ -72,7 +70,7 @@ class Nearest:
 
     @property
     def found(self) -> Tensor:
-        return self.distance < _AWAY / 2
+        return self.distance < AWAY / 2
 
 
 def nearest_far(view: View) -> Nearest:
@@ -95,31 +93,29 @@ def nearest_beyond(view: View, numbers: Tensor) -> Nearest:
     thresholds = view.rough_near.gather(1, numbers)
     band = 2 * view.rounding(thresholds)
     limits = torch.where(thresholds.isfinite(), thresholds - band, thresholds)
-    while True:
-        found = _beyond(view, limits)
-        rows, some = (found.found & (found.distance <= thresholds + band)).nonzero(as_tuple=True)
+    found = _beyond(view, limits)
+    rows, some = (found.found & (found.distance <= thresholds + band)).nonzero(as_tuple=True)
+    while rows.numel():
         far = view.exact_far(rows, found.place[rows, some])
         failed = far <= view.exact_near(rows, numbers[rows, some])
-        if not bool(failed.any()):
-            return found
         rows, some = rows[failed], some[failed]
-        limits[rows, some] = found.distance[rows, some]
+        if not rows.numel():
+            break
+        limits = found.distance[rows, some]
+        again = _beyond(view, limits[:, None], rows)
+        found.distance[rows, some], found.place[rows, some] = again.distance[:, 0], again.place[:, 0]
+        doubtful = again.found[:, 0] & (again.distance[:, 0] <= (thresholds + band)[rows, some])
+        rows, some = rows[doubtful], some[doubtful]
+    return found
 
 
-def _beyond(view: View, limits: Tensor) -> Nearest:
-    found = [Nearest.none(view.rough_near) for _ in range(limits.shape[1])]
+def _beyond(view: View, limits: Tensor, rows: Tensor | None = None) -> Nearest:
+    """The least far cell above each limit (r, k) of the block's rows, or of some (r,) of them."""
+    found = Nearest(torch.full_like(limits, torch.inf), torch.zeros_like(limits, dtype=torch.int64))
     for first, tile in view.tiles():
-        scratch, within = torch.empty_like(tile), torch.empty_like(tile)
-        for number, nearest in enumerate(found):
-            # comparisons into floats: PyTorch is an order of magnitude slower with bools
-            torch.le(tile, limits[:, number, None], out=within)
-            nearest.fold(first, torch.add(tile, within, alpha=_AWAY, out=scratch))
-    if not found:
-        return Nearest(limits, torch.zeros_like(limits, dtype=torch.int64))
-    return Nearest(
-        torch.stack([nearest.distance for nearest in found], dim=1),
-        torch.stack([nearest.place for nearest in found], dim=1),
-    )
+        part = tile if rows is None else tile[rows]
+        nearest_above(part, limits, first=first, distance=found.distance, place=found.place)
+    return found
 
 
 def farthest_far(view: View) -> Nearest:

@@ -81,8 +81,12 @@ class Kernel(ABC):
         raise UnsupportedError("gradients of single rows can't be scaled where columns have one")
 
     @abstractmethod
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Distances (s,) of single cells, given by embeddings, by subtraction."""
+
+    @abstractmethod
     def listed(self, cells: Cells) -> Tensor:
-        """Distances (r, p) of listed cells by subtraction; infinity where not valid."""
+        """Distances (r, p) of listed cells, as exact as a mended tile's; infinity where not valid."""
 
     @abstractmethod
     def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
@@ -182,9 +186,11 @@ class DirectKernel(Kernel):
 
     def listed(self, cells: Cells) -> Tensor:
         rows = embeddings_of(cells, self.anchors, self._start)
+        return self.exact(rows, cells.columns).masked_fill(~cells.valid, torch.inf)
+
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         with torch.no_grad():
-            out = self._distance(self._u[rows], self._v[cells.columns])
-        return out.masked_fill(~cells.valid, torch.inf)
+            return self._distance(self._u[rows], self._v[columns])
 
     def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
         assert self._grad_v is not None

@@ -2,13 +2,12 @@
 
 Products lose small distances. The columns' mean is taken off both sides when it is large, and cells
 below ``SMALL`` of the norms they are made of are computed again by subtraction, and so are their
-gradients. Listed cells are always taken by subtraction.
-
-Memory: one copy of the features where they are centred or brought to unit length, as long as it is
-below ``COPY`` numbers; beyond that each tile does it for its own columns.
+gradients. Listed cells are taken by subtraction, or, where they are a good part of a table, off its tiles.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -16,110 +15,19 @@ from torch import Tensor
 from likewise.distances import Form, ProductDistance
 from likewise.relations import Cells
 from likewise.table.kernels import InTile, Kernel, chunks, embeddings_of
+from likewise.table.side import Side
 
-__all__ = ["COPY", "SMALL", "ProductKernel", "features_of"]
+__all__ = ["SMALL", "ProductKernel", "features_of"]
 
 SMALL = 2.0**-7
 """A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
 the product rounds away is then at most about 2^-24 * 2^7 = 2^-17 of the distance in float32."""
 
-COPY = 6_000_000
-"""Most numbers in a centred or unit copy of features: 24 MB in float32."""
+_GATHER = 100
+"""How many cells of a product cost what it costs to gather a listed cell, or to spread its slope."""
 
-
-def _step(width: int) -> int:
-    """Rows of a pass over all features that holds a few MB."""
-    return max(1, (1 << 19) // max(1, width))
-
-
-class _Side:
-    """The features of rows or columns, as they enter products: centred, or at unit length."""
-
-    def __init__(self, given: Tensor, *, unit: bool) -> None:
-        self.given = given
-        self.norms: Tensor = torch.linalg.vector_norm(given, dim=1)
-        self.scale: Tensor | None = None
-        self.mean: Tensor | None = None
-        self._copy: Tensor | None = None
-        self.unit = unit  # whether every row has length one, or none
-        if not unit:
-            self.squares = self.norms.square()
-            return
-        self.squares = torch.ones_like(self.norms)
-        self.scale = self.norms.reciprocal()[:, None]
-        if self.norms.numel() and float(self.norms.amin()) == 0.0:
-            self.unit = False
-            # a zero row has no direction: it stays zero, and its scale makes its gradient zero too
-            self.scale.masked_fill_(self.norms[:, None] == 0, 0.0)
-            self.squares.masked_fill_(self.norms == 0, 0.0)
-
-    def largest(self) -> float:
-        """The largest squared norm."""
-        return 1.0 if self.unit else float(self.squares.amax())
-
-    def centre(self, mean: Tensor) -> None:
-        """Take a mean off what enters products."""
-        self.mean, self.unit = mean, False
-        if not self.given.shape[0]:
-            return
-        step = _step(self.given.shape[1])
-        parts = [
-            torch.linalg.vector_norm(self._make(first, first + step), dim=1)
-            for first in range(0, self.given.shape[0], step)
-        ]
-        self.squares = torch.cat(parts).square_()
-
-    def keep(self) -> None:
-        """Hold the copy that every tile needs, if it is small enough."""
-        if (self.scale is not None or self.mean is not None) and self.given.numel() <= COPY:
-            self._copy = self._make(0, self.given.shape[0])
-
-    def _make(self, first: int, last: int) -> Tensor:
-        part = self.given[first:last]
-        if self.scale is not None:
-            part = part * self.scale[first:last]
-        return part if self.mean is None else part - self.mean
-
-    def slice(self, first: int, last: int) -> Tensor:
-        """Features first to last as they enter products."""
-        if self.scale is None and self.mean is None:
-            return self.given[first:last]
-        return self._make(first, last) if self._copy is None else self._copy[first:last]
-
-    def products(self, numbers: Tensor) -> Tensor:
-        """Some features as they enter products."""
-        part = self.single(numbers)
-        return part if self.mean is None else part - self.mean
-
-    def single(self, numbers: Tensor) -> Tensor:
-        """Some features as they enter subtractions: not centred, so that no digit is lost."""
-        if self.mean is None and self._copy is not None:
-            return self._copy.index_select(0, numbers)
-        part = self.given.index_select(0, numbers)
-        return part if self.scale is None else part.mul_(self.scale.index_select(0, numbers))
-
-    def back(self, gradient: Tensor, sums: Tensor | None) -> Tensor:
-        """The gradient of what was given from that of the products, in place.
-
-        sums : (n,) what each row's slopes add up to, for the squared forms; not needed at unit length,
-            where what they add is taken off again.
-        """
-        if sums is None and self.scale is None:
-            return gradient
-        step = _step(gradient.shape[1])
-        for first in range(0, gradient.shape[0], step):
-            part = gradient[first : first + step]
-            if sums is not None:
-                part.addcmul_(self.slice(first, first + step), sums[first : first + step, None])
-            if self.scale is not None:
-                scale = self.scale[first : first + step]
-                unit = (
-                    self.given[first : first + step] * scale
-                    if self.mean is not None
-                    else self.slice(first, first + step)
-                )
-                part.addcmul_(unit, (part * unit).sum(1, keepdim=True), value=-1.0).mul_(scale)
-        return gradient
+_TILE = 1 << 18
+"""Numbers in a tile of whole rows that listed cells are taken off."""
 
 
 def features_of(
@@ -160,8 +68,8 @@ class ProductKernel(Kernel):
         self._form = form
         self._shared = columns is None
         self._squared = form is not Form.NEGATIVE_PRODUCT
-        self._v = _Side(rows if columns is None else columns, unit=unit)
-        self._u = self._v if self._shared else _Side(rows, unit=unit)
+        self._v = Side(rows if columns is None else columns, unit=unit)
+        self._u = self._v if self._shared else Side(rows, unit=unit)
         self._half = 0.5 if form is Form.HALF_SQUARED else 1.0
         self._centre()
         self._bound = 0.0
@@ -178,7 +86,7 @@ class ProductKernel(Kernel):
         self._small: Tensor | None = None
         self._buffer: Tensor | None = None
 
-    def _sums(self, side: _Side, gradient: Tensor | None) -> Tensor | None:
+    def _sums(self, side: Side, gradient: Tensor | None) -> Tensor | None:
         """Where the slopes of each row add up, if its gradient needs them."""
         if gradient is None or not self._squared or (side.scale is not None and side.mean is None):
             return None
@@ -199,10 +107,22 @@ class ProductKernel(Kernel):
 
     def begin_block(self, start: int, stop: int, anchors: Tensor | None) -> None:
         self._start, self._stop, self.anchors = start, stop, anchors
-        self._rows = self._u.slice(start, stop) if anchors is None else self._u.products(anchors)
-        if self._squared and not self._plain:
-            squares = self._u.squares[start:stop] if anchors is None else self._u.squares[anchors]
-            self._row_squares = squares[:, None] * self._half
+        self._turned: Tensor | None = None
+
+    @property
+    def _rows(self) -> Tensor:
+        """The block's rows as they enter products; where its cells are listed none are wanted."""
+        if self._turned is None:
+            part = slice(self._start, self._stop)
+            self._turned = (
+                self._u.slice(part.start, part.stop)
+                if self.anchors is None
+                else self._u.products(self.anchors)
+            )
+            if self._squared and not self._plain:
+                squares = self._u.squares[part if self.anchors is None else self.anchors]
+                self._row_squares = squares[:, None] * self._half
+        return self._turned
 
     def tile(self, first: int, last: int) -> Tensor:
         self._first, self._last = first, last
@@ -237,7 +157,7 @@ class ProductKernel(Kernel):
     def _by_subtraction(self, row: Tensor, column: Tensor) -> Tensor:
         """Squared distances (halved in that form) of single cells."""
         parts = []
-        for some_rows, some_columns in chunks(self._rows.shape[1], row, column):
+        for some_rows, some_columns in chunks(self._v.given.shape[1], row, column):
             difference = self._u.single(some_rows) - self._v.single(some_columns)
             parts.append((difference * difference).sum(1))
         return torch.cat(parts) * self._half
@@ -286,6 +206,11 @@ class ProductKernel(Kernel):
             if near.small is not None:
                 near_slopes = near_slopes.index_fill(0, near.small, 0.0)
             flat.index_copy_(0, near.flat, near_slopes)
+        self._spread_products(slopes)
+
+    def _spread_products(self, slopes: Tensor) -> None:
+        """Add to the gradients what slopes of the last tile's half squares, squares or products give."""
+        assert self._grad_u is not None
         factor = 2.0 if self._form is Form.SQUARED else 1.0
         if self._shared and self.anchors is None and slopes.shape[0] == slopes.shape[1] == len(self._grad_u):
             slopes = slopes + slopes.T  # the whole table: rows and columns are one, and so are their products
@@ -338,21 +263,70 @@ class ProductKernel(Kernel):
             return (2 * distances.clamp(min=max(error**0.5, 1e-30))).reciprocal_().mul_(error)
         return torch.full_like(distances, error)
 
-    def listed(self, cells: Cells) -> Tensor:
-        rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
-        columns = cells.columns.reshape(-1)
+    def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
         parts = [
             self._form.pairs(self._u.single(row), self._v.single(column))
             for row, column in chunks(self._v.given.shape[1], rows, columns)
         ]
-        out = torch.cat(parts) if parts else self._v.norms[:0]
+        return torch.cat(parts) if parts else self._v.norms[:0]
+
+    def listed(self, cells: Cells) -> Tensor:
+        rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
+        columns = cells.columns.reshape(-1)
+        if self._is_dense(rows):
+            out = self._v.norms.new_empty(rows.shape)
+            for flat, some in self._blocks(rows, columns):
+                tile = self.tile(0, self._v.given.shape[0])
+                out[some] = self.near_in_tile(tile, flat, rows[some], columns[some]).distances
+        else:
+            out = self.exact(rows, columns)
         return out.view(cells.columns.shape).masked_fill_(~cells.valid, torch.inf)
 
     def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
         keep = ((slopes != 0) & cells.valid).view(-1).nonzero().view(-1)
         rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)[keep]
         columns = cells.columns.reshape(-1)[keep]
-        self._add_pairs(rows, columns, slopes.reshape(-1)[keep], distances.reshape(-1)[keep])
+        slope, distance = slopes.reshape(-1)[keep], distances.reshape(-1)[keep]
+        if not self._is_dense(rows):
+            self._add_pairs(rows, columns, slope, distance)
+            return
+        if self._squared:
+            squares = distance.square() if self._form is Form.EUCLIDEAN else distance
+            bound = (self._u.squares[rows] + self._v.squares[columns]) * (SMALL * self._half)
+            small = (squares <= bound).nonzero().view(-1)
+            if small.numel():
+                self._add_pairs(rows[small], columns[small], slope[small], distance[small])
+            if self._form is Form.EUCLIDEAN:
+                slope = slope / distance
+            slope = slope.index_fill(0, small, 0.0)
+        width = self._v.given.shape[0]
+        for flat, some in self._blocks(rows, columns):
+            tile = slope.new_zeros(self._rows.shape[0] * width).index_add_(0, flat, slope[some])
+            self._first, self._last, self._columns = 0, width, self._v.slice(0, width)
+            self._spread_products(tile.view(-1, width))
+
+    def _is_dense(self, rows: Tensor) -> bool:
+        """Whether taking listed cells off tiles of their rows is cheaper than gathering them."""
+        if not rows.numel() or rows.numel() * _GATHER < self._v.given.shape[0]:
+            return False
+        span = int(rows.max()) - int(rows.min()) + 1
+        return rows.numel() * _GATHER > span * self._v.given.shape[0]
+
+    def _blocks(self, rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Turn to each block of whole rows with some cells: their places in the tile, and which they are."""
+        now = self._start, self._stop, self.anchors
+        width = self._v.given.shape[0]
+        height = max(1, _TILE // width)
+        order = rows.argsort()
+        first, last = int(rows[order[0]]), int(rows[order[-1]]) + 1
+        starts = torch.arange(first, last, height, device=rows.device)
+        ends = [*torch.searchsorted(rows[order], starts).tolist(), rows.shape[0]]
+        for number, start in enumerate(starts.tolist()):
+            some = order[ends[number] : ends[number + 1]]
+            if some.numel():
+                self.begin_block(start, min(start + height, last), None)
+                yield (rows[some] - start) * width + columns[some], some
+        self.begin_block(*now)
 
     def gradients(self) -> list[Tensor | None]:
         assert self._grad_u is not None

@@ -19,7 +19,8 @@ from likewise.relations import Resolved
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
-from likewise.table.walk import NearCells, Reduction, Walked, walk
+from likewise.table.reduction import NearCells, Reduction, Walked
+from likewise.table.walk import walk
 
 __all__ = ["Outcome", "TableRequest", "rows_and_near", "table_value"]
 

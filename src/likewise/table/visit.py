@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Distance, ProductDistance
-from likewise.relations import Block, Cells, Resolved
+from likewise.relations import Block, Resolved
 from likewise.table.blocks import hide, near_cells, plan_for, visits
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
@@ -37,7 +37,7 @@ class View:
 
     @cached_property
     def near(self) -> Tensor:
-        """The distances (r, p) of the block's near cells by subtraction, infinite where not valid."""
+        """The distances (r, p) of the block's near cells, infinite where not valid."""
         return self._kernel.listed(self.block.near)
 
     @property
@@ -93,9 +93,7 @@ class View:
         return self._exact(rows, near.columns[rows, numbers], own)
 
     def _exact(self, rows: Tensor, columns: Tensor, own: Tensor | None) -> Tensor:
-        anchors = self.anchors[rows] if own is None else own
-        every = torch.ones_like(columns, dtype=torch.bool)[:, None]
-        return self._kernel.listed(Cells(columns[:, None], every, anchors[:, None]))[:, 0]
+        return self._kernel.exact(self.anchors[rows] if own is None else own, columns)
 
 
 def _kernel(distance: Distance, rows: Tensor, columns: Tensor | None) -> Kernel:

@@ -1,0 +1,96 @@
+"""Kernels in C, for what takes PyTorch many passes over a tile; built once by the C compiler at hand.
+
+The source goes with the package. The first time that a kernel is wanted it is compiled for this processor
+(about a second) into the user's cache, ``$XDG_CACHE_HOME/likewise`` or ``~/.cache/likewise``. Without a
+compiler, without a cache that is the user's own, or with ``LIKEWISE_COMPILED=0`` in the environment, PyTorch
+does the same work more slowly: every kernel has its PyTorch form, and the tests hold them equal.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["library", "takes"]
+
+_SOURCE = Path(__file__).with_name("hinges.c")
+_FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+_SECONDS = 60
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where there are none."""
+    if os.environ.get("LIKEWISE_COMPILED", "1") == "0":
+        return None
+    try:
+        return ctypes.CDLL(str(_built()))
+    except (OSError, subprocess.SubprocessError) as problem:
+        _log.info("no compiled kernels, PyTorch does their work: %s", problem)
+        return None
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the kernels can read these tensors as they lie, all of one dtype."""
+    return all(
+        tensor.device.type == "cpu"
+        and tensor.dtype in (torch.float32, torch.float64)
+        and tensor.dtype == tensors[0].dtype
+        and tensor.is_contiguous()
+        for tensor in tensors
+    )
+
+
+def _built() -> Path:
+    """The library for this source, these flags and this processor; compiled if it isn't there."""
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+    if compiler is None:
+        raise FileNotFoundError("no C compiler found: neither $CC nor cc, gcc or clang")
+    parts = (_SOURCE.read_bytes(), " ".join((compiler, *_FLAGS)).encode(), _processor())
+    name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
+    folder = _own_folder()
+    built = folder / f"hinges-{name}.so"
+    if not built.exists():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            made = Path(scratch) / built.name
+            subprocess.run(
+                [compiler, *_FLAGS, "-o", str(made), str(_SOURCE)],
+                check=True, capture_output=True, timeout=_SECONDS,
+            )  # fmt: skip
+            made.replace(built)  # in one step: another process may build the same
+    return built
+
+
+def _own_folder() -> Path:
+    """The cache, refused where others could put a library of theirs."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "likewise"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if hasattr(os, "getuid") and (
+        found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        raise PermissionError(f"{folder} can be written to by others")
+    return folder
+
+
+def _processor() -> bytes:
+    """What a library compiled for this very processor may depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}".encode()
+    names = (b"model name", b"flags", b"Features", b"CPU part")
+    return b"\n".join(sorted({line for line in lines if line.startswith(names)}))

@@ -1,0 +1,158 @@
+/* What the hinges need of a tile and PyTorch takes many passes for; see hinges.py, which says what is meant.
+ *
+ * Compiled for float and for double: TYPE and NAME(x) are given on the second inclusion of this file.
+ */
+#ifndef TYPE
+
+#include <math.h>
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MOST_THREADS 64
+#define STRIP 512 /* columns whose counts stay in the first cache */
+#define LANES 64 /* columns compared side by side */
+
+#define TYPE float
+#define NAME(x) x##_float
+#include "hinges.c"
+#undef TYPE
+#undef NAME
+#define TYPE double
+#define NAME(x) x##_double
+#include "hinges.c"
+
+#else
+
+typedef struct {
+    int64_t first, last, columns, searches, start;
+    const TYPE *tile, *limits, *middle;
+    TYPE reach, *out, *below, *value;
+    int64_t *place;
+} NAME(job);
+
+/* out = minus the number of limits above each cell; below += cells under each limit; value -= the hinges. */
+static void *NAME(count_rows)(void *given)
+{
+    const NAME(job) *job = given;
+    const int64_t columns = job->columns, searches = job->searches;
+    for (int64_t row = job->first; row < job->last; row++) {
+        const TYPE *tile = job->tile + row * columns, *limits = job->limits + row * searches;
+        TYPE *out = job->out + row * columns;
+        const TYPE middle = job->middle ? job->middle[row] : 0, floor_ = -job->reach;
+        double total = 0;
+        for (int64_t begin = 0; begin < columns; begin += STRIP) {
+            const int64_t length = columns - begin < STRIP ? columns - begin : STRIP;
+            const TYPE *cells = tile + begin;
+            int32_t counts[STRIP] = {0};
+            for (int64_t search = 0; search < searches; search++) {
+                const TYPE limit = limits[search];
+                int32_t found = 0;
+                for (int64_t i = 0; i < length; i++) {
+                    const int32_t under = cells[i] < limit;
+                    counts[i] += under;
+                    found += under;
+                }
+                if (job->below) job->below[row * searches + search] += (TYPE)found;
+            }
+            if (job->value) {
+                TYPE lanes[16] = {0};
+                int64_t i = 0;
+                for (; i + 16 <= length; i += 16)
+                    for (int lane = 0; lane < 16; lane++) {
+                        const TYPE gap = middle - cells[i + lane];
+                        lanes[lane] += (gap > floor_ ? gap : floor_) * (TYPE)counts[i + lane];
+                    }
+                for (; i < length; i++) {
+                    const TYPE gap = middle - cells[i];
+                    lanes[0] += (gap > floor_ ? gap : floor_) * (TYPE)counts[i];
+                }
+                for (int lane = 0; lane < 16; lane++) total += (double)lanes[lane];
+            }
+            for (int64_t i = 0; i < length; i++) out[begin + i] = -(TYPE)counts[i];
+        }
+        if (job->value) job->value[row] += (TYPE)total;
+    }
+    return NULL;
+}
+
+/* The least of the cells above a limit, or least, if none is less. */
+static TYPE NAME(least_above)(const TYPE *cells, int64_t length, TYPE limit, TYPE least)
+{
+    TYPE lanes[LANES];
+    int64_t i = 0;
+    for (int lane = 0; lane < LANES; lane++) lanes[lane] = least;
+    for (; i + LANES <= length; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            const TYPE cell = cells[i + lane] > limit ? cells[i + lane] : lanes[lane];
+            lanes[lane] = cell < lanes[lane] ? cell : lanes[lane];
+        }
+    for (; i < length; i++) lanes[0] = cells[i] > limit && cells[i] < lanes[0] ? cells[i] : lanes[0];
+    for (int half = LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++)
+            lanes[lane] = lanes[lane + half] < lanes[lane] ? lanes[lane + half] : lanes[lane];
+    return lanes[0];
+}
+
+/* out, place: the least cell above each limit and its column, kept where they are when none is less. */
+static void *NAME(search_rows)(void *given)
+{
+    const NAME(job) *job = given;
+    const int64_t columns = job->columns, searches = job->searches;
+    for (int64_t row = job->first; row < job->last; row++) {
+        const TYPE *tile = job->tile + row * columns;
+        for (int64_t search = 0; search < searches; search++) {
+            const TYPE limit = job->limits[row * searches + search];
+            TYPE *best = job->out + row * searches + search;
+            const TYPE least = NAME(least_above)(tile, columns, limit, *best);
+            if (!(least < *best)) continue; /* a tie keeps the place of the tile before */
+            int64_t at = 0; /* the first of equal ones: a strip that holds one, then the cell */
+            for (int32_t here = 0; at + LANES <= columns; at += LANES) {
+                for (int lane = 0; lane < LANES; lane++) here |= tile[at + lane] == least;
+                if (here) break;
+            }
+            while (tile[at] != least) at++;
+            *best = least;
+            job->place[row * searches + search] = job->start + at;
+        }
+    }
+    return NULL;
+}
+
+static void NAME(share)(void *(*work)(void *), const NAME(job) *whole, int64_t rows, int64_t threads)
+{
+    NAME(job) jobs[MOST_THREADS];
+    pthread_t others[MOST_THREADS];
+    int started[MOST_THREADS] = {0};
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads > rows) threads = rows > 0 ? rows : 1;
+    for (int64_t i = 0; i < threads; i++) {
+        jobs[i] = *whole;
+        jobs[i].first = rows * i / threads;
+        jobs[i].last = rows * (i + 1) / threads;
+        if (i) started[i] = pthread_create(&others[i], NULL, work, &jobs[i]) == 0;
+    }
+    work(&jobs[0]);
+    for (int64_t i = 1; i < threads; i++) {
+        if (started[i]) pthread_join(others[i], NULL);
+        else work(&jobs[i]);
+    }
+}
+
+void NAME(count_below)(const TYPE *tile, int64_t rows, int64_t columns, const TYPE *limits, int64_t searches,
+                       const TYPE *middle, TYPE reach, TYPE *out, TYPE *below, TYPE *value, int64_t threads)
+{
+    const NAME(job) whole = {.columns = columns, .searches = searches, .tile = tile, .limits = limits,
+                             .middle = middle, .reach = reach, .out = out, .below = below, .value = value};
+    NAME(share)(NAME(count_rows), &whole, rows, threads);
+}
+
+void NAME(nearest_above)(const TYPE *tile, int64_t rows, int64_t columns, const TYPE *limits, int64_t searches,
+                         int64_t start, TYPE *best, int64_t *place, int64_t threads)
+{
+    const NAME(job) whole = {.columns = columns, .searches = searches, .start = start, .tile = tile,
+                             .limits = limits, .out = best, .place = place};
+    NAME(share)(NAME(search_rows), &whole, rows, threads);
+}
+
+#endif
