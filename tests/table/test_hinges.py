@@ -1,11 +1,8 @@
-"""Comparing cells with limits: both forms against loops, and the compiled one's building."""
+"""Comparing cells with limits: both forms against loops."""
 
 from __future__ import annotations
 
 import math
-import os
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,16 +12,6 @@ from likewise.table import compiled
 from likewise.table.hinges import AWAY, count_below, nearest_above
 
 SHAPES = [(1, 1, 1), (3, 63, 2), (2, 64, 5), (4, 65, 1), (2, 600, 40), (5, 1300, 3), (3, 7, 0)]
-
-
-@pytest.fixture(params=["compiled", "PyTorch"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Which form the functions take."""
-    if request.param == "PyTorch":
-        monkeypatch.setattr(compiled, "library", lambda: None)
-    elif compiled.library() is None:
-        pytest.skip("no C compiler here")
-    return str(request.param)
 
 
 def table(shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,41 +87,3 @@ def test_a_loss_is_the_same_in_both_forms(
     again = loss(x, y)
     torch.testing.assert_close(found, again, rtol=1e-12, atol=0)
     torch.testing.assert_close(gradient, torch.autograd.grad(again, x)[0], rtol=1e-10, atol=1e-14)
-
-
-def fresh_library() -> object:
-    """What a new process would find."""
-    return compiled.library.__wrapped__()
-
-
-def test_it_is_built_once_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
-        pytest.skip("no C compiler here")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert fresh_library() is not None
-    (built,) = (tmp_path / "likewise").iterdir()
-    changed = built.stat().st_mtime_ns
-    assert fresh_library() is not None
-    assert [path.stat().st_mtime_ns for path in (tmp_path / "likewise").iterdir()] == [changed]
-
-
-@pytest.mark.parametrize(
-    "hindrance", ["turned off", "no compiler", "broken compiler", "open to others", "no home"]
-)
-def test_without_it_there_is_pytorch(hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    if hindrance == "turned off":
-        monkeypatch.setenv("LIKEWISE_COMPILED", "0")
-    elif hindrance == "no compiler":
-        monkeypatch.delenv("CC", raising=False)
-        monkeypatch.setenv("PATH", "")
-    elif hindrance == "broken compiler":
-        monkeypatch.setenv("CC", "false")
-    elif hindrance == "open to others":
-        folder = tmp_path / "likewise"
-        folder.mkdir()
-        os.chmod(folder, 0o777)
-    else:
-        (tmp_path / "file").write_text("")
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert fresh_library() is None

@@ -10,6 +10,7 @@ from torch import Tensor
 from likewise.distances import Cityblock, Distance
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.exponentials import exponentials
 
 __all__ = ["ChopraContrastive"]
 
@@ -80,17 +81,17 @@ class ChopraContrastive(TableLoss[_Energies]):
         energy = near.distances.masked_fill(~near.valid, 0.0)
         return _Energies(near, energy, torch.zeros_like(near.count), torch.zeros_like(near.count))
 
-    def _exponentials(self, tile: Tile) -> Tensor:
-        """``exp(-c d / Q)``, zero where the distance is infinite."""
-        return (tile.distances * (-self.decay / self.upper_bound)).exp_()
+    def _exponentials(self, tile: Tile, total: Tensor | None = None) -> Tensor:
+        """``exp(-c d / Q)``, zero where the distance is infinite; adds its sums by row."""
+        rate = -self.decay / self.upper_bound
+        return exponentials(tile.distances, rate, tile.distances.new_zeros(len(tile.distances)), total=total)
 
     def observe(self, tile: Tile, state: _Energies) -> None:
         """Add the far terms of a tile."""
-        exponentials = self._exponentials(tile)
-        state.total += exponentials.sum(1)
+        found = self._exponentials(tile, state.total)
         if self.reduction == "active":
-            state.active += exponentials.sign().sum(1)
-        state.exponentials = exponentials if tile.kept else None
+            state.active += found.sign().sum(1)
+        state.exponentials = found if tile.kept else None
 
     def finish(self, state: _Energies) -> Rows:
         """The sums of alike and unlike terms."""
@@ -102,8 +103,8 @@ class ChopraContrastive(TableLoss[_Energies]):
 
     def slope(self, tile: Tile, state: _Energies) -> Tensor:
         """``-2 c exp(-c d / Q)``."""
-        exponentials = self._exponentials(tile) if state.exponentials is None else state.exponentials
-        return exponentials.mul_(-2.0 * self.decay)
+        found = self._exponentials(tile) if state.exponentials is None else state.exponentials
+        return found.mul_(-2.0 * self.decay)
 
     def near_slope(self, state: _Energies) -> Tensor:
         """``(4 / Q) d``."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.table import Near, Part, Rows, TableFunction, Tile
+from likewise.table.exponentials import exponentials
 
 __all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
 
@@ -102,12 +103,10 @@ class FarLogSum(TableFunction[FarSum]):
         maximum = (tile.distances.amin(1) * -self.rate).clamp_(min=_LOWEST)
         if not state.empty:
             maximum = torch.maximum(state.maximum, maximum)
-        exponentials = torch.add(-maximum[:, None], tile.distances, alpha=-self.rate).exp_()
-        total = exponentials.sum(1)
-        if not state.empty:
-            total += state.total * (state.maximum - maximum).exp()
+        total = state.total * (state.maximum - maximum).exp_() if not state.empty else state.total.clone()
+        found = exponentials(tile.distances, -self.rate, -maximum, total=total)
         state.maximum, state.total, state.empty = maximum, total, False
-        state.exponentials = exponentials if tile.kept else None
+        state.exponentials = found if tile.kept else None
 
     def finish(self, state: FarSum) -> Rows:
         """What the loss makes of each row."""
@@ -121,7 +120,7 @@ class FarLogSum(TableFunction[FarSum]):
             return state.exponentials.mul_(self.row_factor(state)[:, None])
         share = torch.where(state.total > 0, state.terms.by_far, 0.0)
         shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
-        return torch.add(shift[:, None], tile.distances, alpha=-self.rate).exp_().mul_(-self.rate)
+        return exponentials(tile.distances, -self.rate, shift).mul_(-self.rate)
 
     def near_slope(self, state: FarSum) -> Tensor:
         """The derivatives by the near distances."""

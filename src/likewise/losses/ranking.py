@@ -17,11 +17,9 @@ from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.sigmoids import add_ranks, rank_slopes
 
 __all__ = ["PNP", "Ranking", "Ranks", "SmoothAP"]
-
-_KEPT = 8
-"""Up to this many positives a row, a tile of derivatives is kept for each rather than taken again."""
 
 
 @dataclass
@@ -33,7 +31,6 @@ class Ranks:
     valid: Tensor  # (r, q)
     before: Tensor  # (r, q) the sum of the sigmoids
     steep: Tensor  # (r, q) the sum of their derivatives, times the temperature
-    kept: list[Tensor] | None = None  # each positive's derivatives over the last tile, where it comes back
     by_before: Tensor | None = None  # (r, q) the derivative of the value by ``before``
     by_near: Tensor | None = None  # (r, p)
 
@@ -64,25 +61,10 @@ class Ranking(TableLoss[Ranks]):
         zero = torch.zeros_like(threshold)
         return Ranks(near, threshold, valid, zero, zero.clone())
 
-    def _before(self, scaled: Tensor, state: Ranks, number: int, out: Tensor) -> Tensor:
-        """``sigmoid((d_p - d) / t)`` of a tile ``-d / t``, for one positive of each row."""
-        rate = 1.0 / self.temperature
-        return torch.add(state.threshold[:, number, None] * rate, scaled, out=out).sigmoid_()
-
     def observe(self, tile: Tile, state: Ranks) -> None:
-        """Count a tile, one positive at a time."""
-        count = state.threshold.shape[1]
-        scaled = tile.distances * (-1.0 / self.temperature)
-        out, scratch = torch.empty_like(scaled), torch.empty_like(scaled)
-        state.kept = [] if tile.kept and count <= _KEPT else None
-        for number in range(count):
-            before = self._before(scaled, state, number, out)
-            state.before[:, number] += before.sum(1)
-            steep = torch.empty_like(scratch) if state.kept is not None else scratch
-            torch.addcmul(before, before, before, value=-1.0, out=steep)
-            state.steep[:, number] += steep.sum(1)
-            if state.kept is not None:
-                state.kept.append(steep)
+        """Count a tile."""
+        rate = 1.0 / self.temperature
+        add_ranks(tile.distances, state.threshold, rate, before=state.before, steep=state.steep)
 
     def finish(self, state: Ranks) -> Rows:
         """The value of each row that has a positive and a negative."""
@@ -138,19 +120,8 @@ class Ranking(TableLoss[Ranks]):
     def slope(self, tile: Tile, state: Ranks) -> Tensor:
         """Minus each sigmoid's derivative, weighted and summed over the positives."""
         assert state.by_before is not None
-        slopes = torch.zeros_like(tile.distances)
-        factor = state.by_before / -self.temperature
-        if state.kept is not None:
-            for number, steep in enumerate(state.kept):
-                slopes.addcmul_(steep, factor[:, number, None])
-            return slopes
-        scaled = tile.distances * (-1.0 / self.temperature)
-        out, scratch = torch.empty_like(scaled), torch.empty_like(scaled)
-        for number in range(state.threshold.shape[1]):
-            before = self._before(scaled, state, number, out)
-            steep = torch.addcmul(before, before, before, value=-1.0, out=scratch)
-            slopes.addcmul_(steep, factor[:, number, None])
-        return slopes
+        rate = 1.0 / self.temperature
+        return rank_slopes(tile.distances, state.threshold, rate, state.by_before * -rate)
 
     def near_slope(self, state: Ranks) -> Tensor:
         """What moving a positive farther costs."""

@@ -12,6 +12,7 @@ from likewise.distances import Distance, Euclidean
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.sigmoids import add_ratios
 
 __all__ = ["TripletRatio"]
 
@@ -83,26 +84,16 @@ class TripletRatio(TableLoss[_Ratios]):
         return _Ratios(near, distances, torch.zeros_like(distances), zero, zero.clone())
 
     def observe(self, tile: Tile, state: _Ratios) -> None:
-        """Add the terms of a tile, one positive at a time."""
-        slopes = torch.zeros_like(tile.distances) if tile.kept else None
-        ratio, square = torch.empty_like(tile.distances), torch.empty_like(tile.distances)
-        for number in range(state.positive.shape[1]):
-            self._ratio(tile, state, number, ratio)
-            state.value += torch.mul(ratio, ratio, out=square).sum(1)
-            if self.reduction == "active":
-                state.active += square.sign().sum(1)
-            ratio.sub_(1.0).mul_(square)  # -(d+)^2 (1 - d+), half the slope by the negative's distance
-            state.pull[:, number] -= ratio.sum(1)
-            if slopes is not None:
-                slopes.add_(ratio)
-        state.slopes = slopes
+        """Add the terms of a tile."""
+        active = state.active if self.reduction == "active" else None
+        slopes = self._ratios(tile, state.positive, state.value, state.pull, active)
+        state.slopes = slopes if tile.kept else None
 
-    def _ratio(self, tile: Tile, state: _Ratios, number: int, out: Tensor) -> None:
-        """``d+`` of one positive with each far column; zero where one of them isn't there."""
-        torch.sub(state.positive[:, number, None], tile.distances, out=out)
-        if self.temperature != 1.0:
-            out.div_(self.temperature)
-        out.sigmoid_()
+    def _ratios(
+        self, tile: Tile, positive: Tensor, value: Tensor, pull: Tensor, active: Tensor | None = None
+    ) -> Tensor:
+        rate = 1.0 / self.temperature
+        return add_ratios(tile.distances, positive, rate, value=value, pull=pull, active=active)
 
     def finish(self, state: _Ratios) -> Rows:
         """The sum over the triplets of each anchor."""
@@ -113,11 +104,8 @@ class TripletRatio(TableLoss[_Ratios]):
         """``-2 (d+)^2 (1 - d+)``, summed over the positives."""
         slopes = state.slopes
         if slopes is None:
-            slopes = torch.zeros_like(tile.distances)
-            ratio, square = torch.empty_like(tile.distances), torch.empty_like(tile.distances)
-            for number in range(state.positive.shape[1]):
-                self._ratio(tile, state, number, ratio)
-                slopes.add_(torch.mul(ratio, ratio, out=square).mul_(ratio.sub_(1.0)))
+            unused = torch.zeros_like(state.value), torch.zeros_like(state.pull)
+            slopes = self._ratios(tile, state.positive, *unused)
         return slopes.mul_(2.0 * self._factor / self.temperature)
 
     def near_slope(self, state: _Ratios) -> Tensor:

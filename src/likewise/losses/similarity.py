@@ -11,6 +11,7 @@ from likewise.distances import Cosine, Distance
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.losses.log_sum import log_sum, one_plus
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.exponentials import exponentials
 
 __all__ = ["Circle", "MultiSimilarity"]
 
@@ -121,13 +122,12 @@ class MultiSimilarity(TableLoss[_Folded]):
 
     def _exponentials(self, tile: Tile, near: Near, shift: Tensor) -> Tensor:
         """``exp(b (t - d) - shift)``, zero where mined away."""
-        start = (self.threshold * self.far_scale - shift)[:, None]
-        exponentials = torch.add(start, tile.distances, alpha=-self.far_scale).exp_()
+        found = exponentials(tile.distances, -self.far_scale, self.threshold * self.far_scale - shift)
         limit = self._limit(near)
         if limit is not None:
             # comparisons into floats: PyTorch is an order of magnitude slower with bools
-            exponentials.mul_(torch.lt(tile.distances, limit, out=torch.empty_like(exponentials)))
-        return exponentials
+            found.mul_(torch.lt(tile.distances, limit, out=torch.empty_like(found)))
+        return found
 
     def observe(self, tile: Tile, state: _Folded) -> None:
         """Fold the negatives of a tile."""
@@ -137,9 +137,9 @@ class MultiSimilarity(TableLoss[_Folded]):
         state.nearest = torch.minimum(state.nearest, nearest)
         # of an anchor that keeps none of these the sum is zero whatever is taken off, and is not used
         shift = state.shift((self.threshold - nearest) * self.far_scale)
-        exponentials = self._exponentials(tile, state.near, shift)
-        state.total += exponentials.sum(1)
-        state.exponentials = exponentials if tile.kept else None
+        found = self._exponentials(tile, state.near, shift)
+        state.total += found.sum(1)
+        state.exponentials = found if tile.kept else None
 
     def finish(self, state: _Folded) -> Rows:
         """Both logarithms of each anchor."""
@@ -232,7 +232,7 @@ class Circle(TableLoss[_Folded]):
     def _exponentials(self, tile: Tile, weights: Tensor, shift: Tensor) -> Tensor:
         """``exp(g w (1 - m - d) - shift)``."""
         gap = torch.sub(1.0 - self.margin, tile.distances)
-        return torch.addcmul(-shift[:, None], weights, gap, value=self.scale, out=gap).exp_()
+        return exponentials(gap.mul_(weights), self.scale, -shift)
 
     def observe(self, tile: Tile, state: _Folded) -> None:
         """Fold the negatives of a tile."""
@@ -248,10 +248,10 @@ class Circle(TableLoss[_Folded]):
         else:
             gap = torch.sub(1.0 - self.margin, tile.distances)
             largest = gap.mul_(weights).amax(1) * self.scale
-        exponentials = self._exponentials(tile, weights, state.shift(largest))
-        state.total += exponentials.sum(1)
+        found = self._exponentials(tile, weights, state.shift(largest))
+        state.total += found.sum(1)
         if tile.kept:
-            state.exponentials, state.weights = exponentials, weights
+            state.exponentials, state.weights = found, weights
 
     def finish(self, state: _Folded) -> Rows:
         """The softplus of both log-sums together."""

@@ -53,7 +53,7 @@ class Cells:
         if self.known is not None:
             return self.known
         slots = self.valid.reshape(-1).nonzero().view(-1)
-        row = torch.div(slots, max(1, self.columns.shape[1]), rounding_mode="floor")
+        row = torch.repeat_interleave(self.counts, output_size=slots.numel())
         return Listing(row, self.columns.reshape(-1)[slots], slots)
 
     def rows(self, start: int, stop: int) -> Cells:

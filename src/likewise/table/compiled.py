@@ -1,6 +1,6 @@
 """Kernels in C, for what takes PyTorch many passes over a tile; built once by the C compiler at hand.
 
-The source goes with the package. The first time that a kernel is wanted it is compiled for this processor
+The sources go with the package. The first time that a kernel is wanted it is compiled for this processor
 (about a second) into the user's cache, ``$XDG_CACHE_HOME/likewise`` or ``~/.cache/likewise``. Without a
 compiler, without a cache that is the user's own, or with ``LIKEWISE_COMPILED=0`` in the environment, PyTorch
 does the same work more slowly: every kernel has its PyTorch form, and the tests hold them equal.
@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["library", "takes"]
+__all__ = ["at", "library", "shape", "takes", "threads", "whole"]
 
-_SOURCE = Path(__file__).with_name("hinges.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("exponentials.c", "hinges.c"))
 _FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
 _log = logging.getLogger(__name__)
@@ -54,20 +54,41 @@ def takes(*tensors: Tensor) -> bool:
     )
 
 
+def at(tensor: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor lies, as an argument."""
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def whole(number: int) -> ctypes.c_int64:
+    """A whole number as an argument."""
+    return ctypes.c_int64(number)
+
+
+def shape(tile: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
+    """Rows and columns as arguments."""
+    return whole(tile.shape[0]), whole(tile.shape[1])
+
+
+def threads() -> ctypes.c_int64:
+    """How many threads share the rows, as an argument."""
+    return whole(torch.get_num_threads())
+
+
 def _built() -> Path:
-    """The library for this source, these flags and this processor; compiled if it isn't there."""
+    """The library for these sources, these flags and this processor; compiled if it isn't there."""
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
         raise FileNotFoundError("no C compiler found: neither $CC nor cc, gcc or clang")
-    parts = (_SOURCE.read_bytes(), " ".join((compiler, *_FLAGS)).encode(), _processor())
+    sources = [path.read_bytes() for path in (*_SOURCES, _SOURCES[0].with_name("share.h"))]
+    parts = (*sources, " ".join((compiler, *_FLAGS)).encode(), _processor())
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
     folder = _own_folder()
-    built = folder / f"hinges-{name}.so"
+    built = folder / f"kernels-{name}.so"
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             made = Path(scratch) / built.name
             subprocess.run(
-                [compiler, *_FLAGS, "-o", str(made), str(_SOURCE)],
+                [compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES)],
                 check=True, capture_output=True, timeout=_SECONDS,
             )  # fmt: skip
             made.replace(built)  # in one step: another process may build the same

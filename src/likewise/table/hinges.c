@@ -4,12 +4,8 @@
  */
 #ifndef TYPE
 
-#include <math.h>
-#include <pthread.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "share.h"
 
-#define MOST_THREADS 64
 #define STRIP 512 /* columns whose counts stay in the first cache */
 #define LANES 64 /* columns compared side by side */
 
@@ -25,18 +21,18 @@
 #else
 
 typedef struct {
-    int64_t first, last, columns, searches, start;
+    int64_t columns, searches, start;
     const TYPE *tile, *limits, *middle;
     TYPE reach, *out, *below, *value;
     int64_t *place;
 } NAME(job);
 
 /* out = minus the number of limits above each cell; below += cells under each limit; value -= the hinges. */
-static void *NAME(count_rows)(void *given)
+static void NAME(count_rows)(const void *given, int64_t first, int64_t last)
 {
     const NAME(job) *job = given;
     const int64_t columns = job->columns, searches = job->searches;
-    for (int64_t row = job->first; row < job->last; row++) {
+    for (int64_t row = first; row < last; row++) {
         const TYPE *tile = job->tile + row * columns, *limits = job->limits + row * searches;
         TYPE *out = job->out + row * columns;
         const TYPE middle = job->middle ? job->middle[row] : 0, floor_ = -job->reach;
@@ -73,7 +69,6 @@ static void *NAME(count_rows)(void *given)
         }
         if (job->value) job->value[row] += (TYPE)total;
     }
-    return NULL;
 }
 
 /* The least of the cells above a limit, or least, if none is less. */
@@ -95,11 +90,11 @@ static TYPE NAME(least_above)(const TYPE *cells, int64_t length, TYPE limit, TYP
 }
 
 /* out, place: the least cell above each limit and its column, kept where they are when none is less. */
-static void *NAME(search_rows)(void *given)
+static void NAME(search_rows)(const void *given, int64_t first, int64_t last)
 {
     const NAME(job) *job = given;
     const int64_t columns = job->columns, searches = job->searches;
-    for (int64_t row = job->first; row < job->last; row++) {
+    for (int64_t row = first; row < last; row++) {
         const TYPE *tile = job->tile + row * columns;
         for (int64_t search = 0; search < searches; search++) {
             const TYPE limit = job->limits[row * searches + search];
@@ -116,27 +111,6 @@ static void *NAME(search_rows)(void *given)
             job->place[row * searches + search] = job->start + at;
         }
     }
-    return NULL;
-}
-
-static void NAME(share)(void *(*work)(void *), const NAME(job) *whole, int64_t rows, int64_t threads)
-{
-    NAME(job) jobs[MOST_THREADS];
-    pthread_t others[MOST_THREADS];
-    int started[MOST_THREADS] = {0};
-    if (threads > MOST_THREADS) threads = MOST_THREADS;
-    if (threads > rows) threads = rows > 0 ? rows : 1;
-    for (int64_t i = 0; i < threads; i++) {
-        jobs[i] = *whole;
-        jobs[i].first = rows * i / threads;
-        jobs[i].last = rows * (i + 1) / threads;
-        if (i) started[i] = pthread_create(&others[i], NULL, work, &jobs[i]) == 0;
-    }
-    work(&jobs[0]);
-    for (int64_t i = 1; i < threads; i++) {
-        if (started[i]) pthread_join(others[i], NULL);
-        else work(&jobs[i]);
-    }
 }
 
 void NAME(count_below)(const TYPE *tile, int64_t rows, int64_t columns, const TYPE *limits, int64_t searches,
@@ -144,7 +118,7 @@ void NAME(count_below)(const TYPE *tile, int64_t rows, int64_t columns, const TY
 {
     const NAME(job) whole = {.columns = columns, .searches = searches, .tile = tile, .limits = limits,
                              .middle = middle, .reach = reach, .out = out, .below = below, .value = value};
-    NAME(share)(NAME(count_rows), &whole, rows, threads);
+    shared(NAME(count_rows), &whole, rows, threads);
 }
 
 void NAME(nearest_above)(const TYPE *tile, int64_t rows, int64_t columns, const TYPE *limits, int64_t searches,
@@ -152,7 +126,7 @@ void NAME(nearest_above)(const TYPE *tile, int64_t rows, int64_t columns, const 
 {
     const NAME(job) whole = {.columns = columns, .searches = searches, .start = start, .tile = tile,
                              .limits = limits, .out = best, .place = place};
-    NAME(share)(NAME(search_rows), &whole, rows, threads);
+    shared(NAME(search_rows), &whole, rows, threads);
 }
 
 #endif

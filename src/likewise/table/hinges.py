@@ -48,10 +48,10 @@ def count_below(
     given = [part for part in (limits, below, middle, value) if part is not None]
     library = compiled.library() if limits.shape[1] and compiled.takes(tile, out, *given) else None
     if library is not None:
-        name, number = _variant(tile)
+        name, real = _variant(tile)
         getattr(library, f"count_below_{name}")(
-            _at(tile), *_shape(tile), _at(limits), _whole(limits.shape[1]), _at(middle), number(reach),
-            _at(out), _at(below), _at(value), _whole(torch.get_num_threads()),
+            *_given(tile, limits), compiled.at(middle), real(reach),
+            compiled.at(out), compiled.at(below), compiled.at(value), compiled.threads(),
         )  # fmt: skip
         return out
     rows = max(1, _CELLS // max(1, tile.shape[1]))
@@ -90,8 +90,8 @@ def nearest_above(tile: Tensor, limits: Tensor, *, first: int, distance: Tensor,
     if library is not None:
         name, _ = _variant(tile)
         getattr(library, f"nearest_above_{name}")(
-            _at(tile), *_shape(tile), _at(limits), _whole(searches), _whole(first), _at(distance), _at(place),
-            _whole(torch.get_num_threads()),
+            *_given(tile, limits), compiled.whole(first), compiled.at(distance), compiled.at(place),
+            compiled.threads(),
         )  # fmt: skip
         return
     scratch, within = torch.empty_like(tile), torch.empty_like(tile)
@@ -107,13 +107,5 @@ def _variant(tile: Tensor) -> tuple[str, type[ctypes.c_float] | type[ctypes.c_do
     return ("float", ctypes.c_float) if tile.dtype == torch.float32 else ("double", ctypes.c_double)
 
 
-def _at(tensor: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
-
-
-def _whole(number: int) -> ctypes.c_int64:
-    return ctypes.c_int64(number)
-
-
-def _shape(tile: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:
-    return _whole(tile.shape[0]), _whole(tile.shape[1])
+def _given(tile: Tensor, limits: Tensor) -> tuple[object, ...]:
+    return compiled.at(tile), *compiled.shape(tile), compiled.at(limits), compiled.whole(limits.shape[1])

@@ -1,0 +1,195 @@
+/* Exponentials and sigmoids of a tile, in one pass and in float; see exponentials.py and sigmoids.py.
+ *
+ * exp x = 2^n exp r with n = round(x / log 2) and r in [-0.35, 0.35], where the Taylor polynomial of degree 7
+ * leaves less than 2^-26 of the value. What would be denormal, or is minus infinity, becomes zero: both cost
+ * a vector unit many times what a number does.
+ */
+#include "share.h"
+
+#define LANES 32
+#define LEAST -87.0f
+
+static inline float exponential(float x)
+{
+    union { float value; int32_t bits; } power;
+    const float held = x > LEAST ? x : LEAST;
+    const float whole = (held * 1.44269504f + 12582912.0f) - 12582912.0f; /* adding 1.5 * 2^23 rounds */
+    const float rest = (held - whole * 0.693359375f) + whole * 2.12194440e-4f;
+    float sum = 1.0f / 5040;
+    sum = sum * rest + 1.0f / 720;
+    sum = sum * rest + 1.0f / 120;
+    sum = sum * rest + 1.0f / 24;
+    sum = sum * rest + 1.0f / 6;
+    sum = sum * rest + 0.5f;
+    sum = sum * rest + 1.0f;
+    sum = sum * rest + 1.0f;
+    power.bits = ((int32_t)whole + 127) << 23;
+    return x > LEAST ? sum * power.value : x <= LEAST ? 0.0f : x; /* not a number stays that */
+}
+
+typedef struct {
+    int64_t columns;
+    const float *tile, *shift;
+    float rate, *out, *total;
+} job;
+
+static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
+{
+    const job *all = given;
+    const int64_t columns = all->columns;
+    const float rate = all->rate;
+    for (int64_t row = first; row < last; row++) {
+        const float *cells = all->tile + row * columns, add = all->shift[row];
+        float *found = all->out + row * columns, lanes[LANES] = {0};
+        double sum = 0;
+        int64_t i = 0;
+        for (; i + LANES <= columns; i += LANES)
+            for (int lane = 0; lane < LANES; lane++) {
+                const float value = exponential(rate * cells[i + lane] + add);
+                found[i + lane] = value;
+                lanes[lane] += value;
+            }
+        for (; i < columns; i++) {
+            found[i] = exponential(rate * cells[i] + add);
+            sum += found[i];
+        }
+        for (int lane = 0; lane < LANES; lane++) sum += lanes[lane];
+        all->total[row] += (float)sum;
+    }
+}
+
+/* out = exp(rate * cell + shift of the row); total += its sums. */
+void exponentials(const float *tile, int64_t rows, int64_t columns, float rate, const float *shift, float *out,
+                  float *total, int64_t threads)
+{
+    const job all = {.columns = columns, .tile = tile, .shift = shift, .rate = rate, .out = out, .total = total};
+    shared(exponentials_of_rows, &all, rows, threads);
+}
+
+/* Sigmoids of (limit - cell) * rate: of each row's cells against each of its limits. */
+
+#define STRIP 512 /* columns whose sums stay in the first cache */
+
+typedef struct {
+    int64_t columns, searches;
+    const float *tile, *limits, *factor;
+    float rate, *sums, *steep, *value, *out;
+} comparisons;
+
+typedef struct {
+    float sigmoid, slope; /* s and s (1 - s), neither of which cancels */
+} pair;
+
+static inline pair sigmoid(float x)
+{
+    const float small = exponential(x > 0 ? -x : x), inverse = 1.0f / (1.0f + small);
+    return (pair){x > 0 ? inverse : small * inverse, small * inverse * inverse};
+}
+
+static inline float sum_of(float *lanes)
+{
+    for (int half = LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+/* A strip as long as STRIP, its end filled with cells that are out. */
+static const float *strip_of(const float *cells, int64_t length, float *copy)
+{
+    if (length >= STRIP) return cells;
+    for (int64_t i = 0; i < STRIP; i++) copy[i] = i < length ? cells[i] : (float)(1.0 / 0.0);
+    return copy;
+}
+
+/* sums += sigmoids, steep += their slopes, by limit. */
+static void ranks_of_rows(const void *given, int64_t first, int64_t last)
+{
+    const comparisons *all = given;
+    float copy[STRIP];
+    for (int64_t row = first; row < last; row++)
+        for (int64_t begin = 0; begin < all->columns; begin += STRIP) {
+            const float *cells = strip_of(all->tile + row * all->columns + begin, all->columns - begin, copy);
+            for (int64_t at = row * all->searches; at < (row + 1) * all->searches; at++) {
+                float sums[LANES] = {0}, steep[LANES] = {0};
+                const float limit = all->limits[at], rate = all->rate;
+                for (int64_t i = 0; i < STRIP; i += LANES)
+                    for (int lane = 0; lane < LANES; lane++) {
+                        const pair found = sigmoid((limit - cells[i + lane]) * rate);
+                        sums[lane] += found.sigmoid;
+                        steep[lane] += found.slope;
+                    }
+                all->sums[at] += sum_of(sums);
+                all->steep[at] += sum_of(steep);
+            }
+        }
+}
+
+/* out = the slopes times factor, summed over the limits. */
+static void slopes_of_rows(const void *given, int64_t first, int64_t last)
+{
+    const comparisons *all = given;
+    float copy[STRIP];
+    for (int64_t row = first; row < last; row++)
+        for (int64_t begin = 0; begin < all->columns; begin += STRIP) {
+            const int64_t left = all->columns - begin, length = left < STRIP ? left : STRIP;
+            const float *cells = strip_of(all->tile + row * all->columns + begin, left, copy);
+            float out[STRIP] = {0};
+            for (int64_t at = row * all->searches; at < (row + 1) * all->searches; at++) {
+                const float limit = all->limits[at], rate = all->rate, factor = all->factor[at];
+                for (int64_t i = 0; i < STRIP; i++) out[i] += factor * sigmoid((limit - cells[i]) * rate).slope;
+            }
+            for (int64_t i = 0; i < length; i++) all->out[row * all->columns + begin + i] = out[i];
+        }
+}
+
+/* With s the sigmoids: value += s^2 by row, sums += s^2 (1 - s) by limit, out = minus those by cell. */
+static void ratios_of_rows(const void *given, int64_t first, int64_t last)
+{
+    const comparisons *all = given;
+    float copy[STRIP];
+    for (int64_t row = first; row < last; row++)
+        for (int64_t begin = 0; begin < all->columns; begin += STRIP) {
+            const int64_t left = all->columns - begin, length = left < STRIP ? left : STRIP;
+            const float *cells = strip_of(all->tile + row * all->columns + begin, left, copy);
+            float out[STRIP] = {0}, value[LANES] = {0};
+            for (int64_t at = row * all->searches; at < (row + 1) * all->searches; at++) {
+                float sums[LANES] = {0};
+                const float limit = all->limits[at], rate = all->rate;
+                for (int64_t i = 0; i < STRIP; i += LANES)
+                    for (int lane = 0; lane < LANES; lane++) {
+                        const pair found = sigmoid((limit - cells[i + lane]) * rate);
+                        const float pull = found.sigmoid * found.slope;
+                        value[lane] += found.sigmoid * found.sigmoid;
+                        sums[lane] += pull;
+                        out[i + lane] -= pull;
+                    }
+                all->sums[at] += sum_of(sums);
+            }
+            all->value[row] += sum_of(value);
+            for (int64_t i = 0; i < length; i++) all->out[row * all->columns + begin + i] = out[i];
+        }
+}
+
+void sigmoid_ranks(const float *tile, int64_t rows, int64_t columns, const float *limits, int64_t searches,
+                   float rate, float *sums, float *steep, int64_t threads)
+{
+    const comparisons all = {.columns = columns, .searches = searches, .tile = tile, .limits = limits,
+                             .rate = rate, .sums = sums, .steep = steep};
+    shared(ranks_of_rows, &all, rows, threads);
+}
+
+void sigmoid_slopes(const float *tile, int64_t rows, int64_t columns, const float *limits, int64_t searches,
+                    float rate, const float *factor, float *out, int64_t threads)
+{
+    const comparisons all = {.columns = columns, .searches = searches, .tile = tile, .limits = limits,
+                             .rate = rate, .factor = factor, .out = out};
+    shared(slopes_of_rows, &all, rows, threads);
+}
+
+void sigmoid_ratios(const float *tile, int64_t rows, int64_t columns, const float *limits, int64_t searches,
+                    float rate, float *value, float *sums, float *out, int64_t threads)
+{
+    const comparisons all = {.columns = columns, .searches = searches, .tile = tile, .limits = limits,
+                             .rate = rate, .value = value, .sums = sums, .out = out};
+    shared(ratios_of_rows, &all, rows, threads);
+}
