@@ -73,7 +73,8 @@ def reduced(terms, reduction, balanced, weights, like, n_rows):
 @pytest.mark.parametrize("options", OPTIONS)
 def test_value_and_gradient_equal_the_loops(options) -> None:
     draw = random.Random(4)
-    for number, table in enumerate(random_tables(72, seed=21)):
+    compared = 0
+    for number, table in enumerate(random_tables(320, seed=21)):
         x = table.embeddings
         if "close" in table.name or x.shape[1] == 1:
             continue  # in one dimension cosines are 1 or -1 and errors are zero but for rounding
@@ -107,6 +108,8 @@ def test_value_and_gradient_equal_the_loops(options) -> None:
         (expected * mix).sum().backward()
         (found * mix).sum().backward()
         torch.testing.assert_close(b.grad, a.grad, rtol=1e-8, atol=1e-9)
+        compared += 1
+    assert compared > 200
 
 
 def case(seed: int = 0, n: int = 12, d: int = 4):
