@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from likewise import distances
 from likewise.errors import DataError, InputError
 from likewise.evaluation import retrieval, retrieval_scores
-from likewise.evaluation.intervals import left_out_means
+from likewise.evaluation.spread import left_out_means
 from reference import evaluation as reference
 
 NAMES = ["recall@1", "recall@2", "recall@4", "recall@8", "precision@1", "precision@2", "precision@4",

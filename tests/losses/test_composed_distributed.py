@@ -58,8 +58,10 @@ def cases(rank: int | None) -> Iterator[tuple[str, Any, list[torch.Tensor], Any,
     labels = Labels(own(LABELS))
     for build in (VICReg, BarlowTwins):
         yield build.__name__, build(), [own(data(3))], Matches(), [{"columns": own(data(3, 7))}]
-    for reduction in ("mean", "active"):
+    for reduction in ("mean", "active", "sum", "none"):
         for build in (ScoreRegression, CoSENT):
+            if build is CoSENT and reduction == "none":
+                continue  # it is one number for the batch
             yield (
                 f"{build.__name__} {reduction}",
                 build(reduction=reduction),
@@ -75,7 +77,7 @@ def cases(rank: int | None) -> Iterator[tuple[str, Any, list[torch.Tensor], Any,
                 scores(rank),
                 [{}],
             )
-    for reduction in ("mean", "active", "none"):
+    for reduction in ("mean", "active", "sum", "none"):
         options = {"reduction": reduction}
         yield f"grades {reduction}", PairwiseRank(**options), [own(data(1))], labels, [{}]
         yield f"binary {reduction}", BinaryPair(bias=0.3, **options).double(), [own(data(3))], labels, [{}]
