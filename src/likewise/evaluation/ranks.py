@@ -17,12 +17,12 @@ from torch import Tensor
 
 from likewise.distances import Distance
 from likewise.search.exact import NeighbourBlock, nearest_blocks
+from likewise.table.hinges import ranks_below
 
 __all__ = ["Relevant", "ranked_blocks"]
 
 _EXACT_PLACES = 32
 _MOST_COUNTED = 64  # with more relevant items a query, a sort of the whole row is cheaper
-_TILE = 512
 _RIVALS = 8  # other classes whose absence is tried for each query
 _LISTED = 1024  # places that are searched for the rivals' items
 _SLACK = 8  # places looked at beyond the depth, for what moves up where a class is left out
@@ -166,31 +166,7 @@ def _counted(block: NeighbourBlock, hits: Tensor, members: Tensor, barred: Tenso
     # A copy of some rows costs about what counting in the others does.
     some = rows.nonzero().squeeze(1) if 4 * int(rows.sum()) < len(rows) else torch.arange(len(rows))
     if bool(rows.any()):
-        below = _count_below(block.keys, some, members[some].clamp(min=0), missing[some])
+        keys = block.keys if len(some) == len(rows) else block.keys[some]
+        below = ranks_below(keys, members[some].masked_fill(~missing[some], -1))
         ranks[some] = torch.where(missing[some], below + 1, ranks[some])
     return ranks.sort(1).values
-
-
-def _count_below(keys: Tensor, rows: Tensor, members: Tensor, missing: Tensor) -> Tensor:
-    """How many keys of a row come before each member's, equal keys by place, (len(rows), P)."""
-    own = keys[rows[:, None], members]  # (rows, P)
-    above = torch.nextafter(own, torch.full_like(own, torch.inf))  # "< above" is "<= own"
-    below = torch.zeros_like(own)  # a float32 counts exactly up to 2^24, beyond any tile
-    total = torch.zeros_like(members)
-    every = len(rows) == len(keys)
-    wanted = missing.any(0).nonzero().squeeze(1).tolist()
-    for first in range(0, keys.shape[1], _TILE):
-        last = min(first + _TILE, keys.shape[1])
-        tile = keys[:, first:last] if every else keys[rows, first:last]
-        # Columns before the member count when equal, those after it don't.
-        threshold = torch.where(members >= last, above, own)
-        mark = torch.empty(len(rows), last - first, dtype=keys.dtype, device=keys.device)
-        for p in wanted:
-            torch.lt(tile, threshold[:, p : p + 1], out=mark)  # 0.0 and 1.0: adds up faster than booleans
-            torch.sum(mark, 1, out=below[:, p])
-        total += below.long()
-        row, p = ((members >= first) & (members < last) & missing).nonzero(as_tuple=True)
-        places = torch.arange(first, last, device=keys.device)
-        equal = (tile[row] == own[row, p][:, None]) & (places < members[row, p][:, None])
-        total[row, p] += equal.sum(1)
-    return total

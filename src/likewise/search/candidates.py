@@ -14,14 +14,12 @@ import torch
 from torch import Tensor
 
 from likewise.search.keys import Keys
+from likewise.table.chunks import CHUNK, cells_up_to, chunk_minima
 
-__all__ = ["CHUNK", "Filled", "fill", "nearest_in"]
-
-CHUNK = 64
-"""Columns whose smallest key stands for them while candidates are sought."""
+__all__ = ["Filled", "fill", "nearest_in"]
 
 _SPARE = 8  # chunks looked at beyond k, so that rounding and ties at the boundary rarely need all of them
-_TILE = 65_536  # columns of one product: narrower tiles were slower, as the table goes to memory anyway
+_TILE = 65536  # columns of one product
 
 
 @dataclass(frozen=True)
@@ -48,8 +46,7 @@ def fill(filled: Filled, keys: Keys) -> None:
         last = min(first + _TILE, n_columns)
         keys.tile(filled.start, filled.stop, first, last, table[:, first:last])
         padded = -(-last // CHUNK) * CHUNK
-        tile = table[:, first:padded].view(len(table), -1, CHUNK)
-        torch.amin(tile, -1, out=minima[:, first // CHUNK : padded // CHUNK])
+        chunk_minima(table[:, first:padded], minima[:, first // CHUNK : padded // CHUNK])
 
 
 def nearest_in(filled: Filled, keys: Keys, k: int, *, distances: bool) -> tuple[Tensor, Tensor]:
@@ -119,16 +116,13 @@ def _within(read: Tensor, bound: Tensor, chunks: Tensor | None) -> tuple[Tensor,
     Beyond a row's own number stand inf and -1. ``chunks`` (rows, c) says which chunks were read; all
     columns in order were when it isn't given.
     """
-    mask = (read <= bound[:, None]) & (read < torch.inf)
-    row, place = mask.nonzero(as_tuple=True)
-    counts = mask.sum(1)
-    first = counts.cumsum(0) - counts
-    at = torch.arange(len(row), device=row.device) - first[row]
-    width = max(int(counts.max()), 1)
-    values = torch.full((len(read), width), torch.inf, dtype=read.dtype, device=read.device)
-    indices = torch.full((len(read), width), -1, device=read.device)
-    values[row, at] = read[row, place]
-    indices[row, at] = place if chunks is None else chunks[row, place // CHUNK] * CHUNK + place % CHUNK
+    values, places = cells_up_to(read, bound)
+    if chunks is None:
+        indices = places
+    else:
+        inside = places.clamp(min=0)
+        indices = chunks.gather(1, inside // CHUNK) * CHUNK + inside % CHUNK
+        indices.masked_fill_(places < 0, -1)
     values, order = values.sort(1)
     return values, indices.gather(1, order)
 

@@ -21,8 +21,9 @@ from torch import Tensor
 from likewise import distances as known
 from likewise.distances import Bilinear, Distance
 from likewise.errors import DataError, InputError
-from likewise.search.candidates import CHUNK, Filled, fill, nearest_in
+from likewise.search.candidates import Filled, fill, nearest_in
 from likewise.search.keys import keys_of
+from likewise.table.chunks import CHUNK
 
 __all__ = ["NeighbourBlock", "Neighbours", "distance_from_name", "nearest", "nearest_blocks", "vectors"]
 

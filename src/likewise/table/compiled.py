@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["at", "library", "shape", "takes", "threads", "whole"]
+__all__ = ["at", "library", "name_of", "shape", "takes", "threads", "whole"]
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("exponentials.c", "hinges.c"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("chunks.c", "exponentials.c", "hinges.c"))
 _FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
 _log = logging.getLogger(__name__)
@@ -62,6 +62,11 @@ def at(tensor: Tensor | None) -> ctypes.c_void_p:
 def whole(number: int) -> ctypes.c_int64:
     """A whole number as an argument."""
     return ctypes.c_int64(number)
+
+
+def name_of(tensor: Tensor) -> str:
+    """The ending of the kernels for its dtype."""
+    return "float" if tensor.dtype == torch.float32 else "double"
 
 
 def shape(tile: Tensor) -> tuple[ctypes.c_int64, ctypes.c_int64]:

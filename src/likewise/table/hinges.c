@@ -24,7 +24,7 @@ typedef struct {
     int64_t columns, searches, start;
     const TYPE *tile, *limits, *middle;
     TYPE reach, *out, *below, *value;
-    int64_t *place;
+    int64_t *place, *rank;
 } NAME(job);
 
 /* out = minus the number of limits above each cell; below += cells under each limit; value -= the hinges. */
@@ -111,6 +111,35 @@ static void NAME(search_rows)(const void *given, int64_t first, int64_t last)
             job->place[row * searches + search] = job->start + at;
         }
     }
+}
+
+/* rank += the cells that come before each member of a row: less than its own, or equal and before its place. */
+static void NAME(rank_rows)(const void *given, int64_t first, int64_t last)
+{
+    const NAME(job) *job = given;
+    for (int64_t row = first; row < last; row++)
+        for (int64_t begin = 0; begin < job->columns; begin += STRIP) {
+            const int64_t left = job->columns - begin, length = left < STRIP ? left : STRIP;
+            const TYPE *cells = job->tile + row * job->start + begin;
+            for (int64_t at = row * job->searches; at < (row + 1) * job->searches; at++) {
+                const TYPE own = job->limits[at];
+                const int64_t place = job->place[at];
+                if (place < 0) continue;
+                const int64_t split = place <= begin ? 0 : place - begin < length ? place - begin : length;
+                int32_t before = 0, after = 0;
+                for (int64_t i = 0; i < split; i++) before += cells[i] <= own;
+                for (int64_t i = split; i < length; i++) after += cells[i] < own;
+                job->rank[at] += before + after;
+            }
+        }
+}
+
+void NAME(ranks_below)(const TYPE *table, int64_t rows, int64_t stride, int64_t columns, const TYPE *own,
+                       int64_t *place, int64_t members, int64_t *rank, int64_t threads)
+{
+    const NAME(job) whole = {.columns = columns, .searches = members, .start = stride, .tile = table,
+                             .limits = own, .place = place, .rank = rank};
+    shared(NAME(rank_rows), &whole, rows, threads);
 }
 
 void NAME(count_below)(const TYPE *tile, int64_t rows, int64_t columns, const TYPE *limits, int64_t searches,

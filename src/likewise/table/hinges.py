@@ -13,10 +13,13 @@ from torch import Tensor
 
 from likewise.table import compiled
 
-__all__ = ["AWAY", "count_below", "nearest_above"]
+__all__ = ["AWAY", "count_below", "nearest_above", "ranks_below"]
 
 AWAY = 1e30
 """Added to a distance it takes the cell out of a search; unlike infinity it can be multiplied by zero."""
+
+_TILE = 512
+"""Columns of a table that are counted at once, for all members while they are in cache."""
 
 _CELLS = 1 << 17
 """Cells compared at once, so that distances, counts and a scratch stay in cache over all limits."""
@@ -48,8 +51,8 @@ def count_below(
     given = [part for part in (limits, below, middle, value) if part is not None]
     library = compiled.library() if limits.shape[1] and compiled.takes(tile, out, *given) else None
     if library is not None:
-        name, real = _variant(tile)
-        getattr(library, f"count_below_{name}")(
+        real = ctypes.c_float if tile.dtype == torch.float32 else ctypes.c_double
+        getattr(library, f"count_below_{compiled.name_of(tile)}")(
             *_given(tile, limits), compiled.at(middle), real(reach),
             compiled.at(out), compiled.at(below), compiled.at(value), compiled.threads(),
         )  # fmt: skip
@@ -88,8 +91,7 @@ def nearest_above(tile: Tensor, limits: Tensor, *, first: int, distance: Tensor,
     if searches and tile.shape[1] and place.is_contiguous() and compiled.takes(tile, limits, distance):
         library = compiled.library()
     if library is not None:
-        name, _ = _variant(tile)
-        getattr(library, f"nearest_above_{name}")(
+        getattr(library, f"nearest_above_{compiled.name_of(tile)}")(
             *_given(tile, limits), compiled.whole(first), compiled.at(distance), compiled.at(place),
             compiled.threads(),
         )  # fmt: skip
@@ -103,8 +105,50 @@ def nearest_above(tile: Tensor, limits: Tensor, *, first: int, distance: Tensor,
         place[:, number] = torch.where(better, at + first, place[:, number])
 
 
-def _variant(tile: Tensor) -> tuple[str, type[ctypes.c_float] | type[ctypes.c_double]]:
-    return ("float", ctypes.c_float) if tile.dtype == torch.float32 else ("double", ctypes.c_double)
+def ranks_below(table: Tensor, places: Tensor) -> Tensor:
+    """How many cells of a row come before some of its cells: less than it, or equal and at a lower place.
+
+    Parameters
+    ----------
+    table : (r, c)
+    places : (r, p) int64, -1 for none
+        Of finite cells: what is out has no rank.
+
+    Returns
+    -------
+    Tensor
+        (r, p) int64, zero for none.
+    """
+    own = table.gather(1, places.clamp(min=0))
+    total = torch.zeros_like(places)
+    library = compiled.library() if compiled.takes(table, own) else None
+    if library is not None:
+        rows, columns = compiled.shape(table)
+        places = places.contiguous()
+        getattr(library, f"ranks_below_{compiled.name_of(table)}")(
+            compiled.at(table), rows, columns, columns, compiled.at(own), compiled.at(places),
+            compiled.whole(places.shape[1]), compiled.at(total), compiled.threads(),
+        )  # fmt: skip
+        return total
+    above = torch.nextafter(own, torch.full_like(own, torch.inf))  # "< above" is "<= own"
+    below = torch.zeros_like(own)  # a float32 counts exactly up to 2^24, beyond any tile
+    there = places >= 0
+    wanted = there.any(0).nonzero().squeeze(1).tolist()
+    for first in range(0, table.shape[1], _TILE):
+        last = min(first + _TILE, table.shape[1])
+        tile = table[:, first:last]
+        # cells before the place count when equal, those after it don't
+        threshold = torch.where(places >= last, above, own)
+        mark = torch.empty_like(tile)
+        for number in wanted:
+            torch.lt(tile, threshold[:, number, None], out=mark)
+            torch.sum(mark, 1, out=below[:, number])
+        total += below.long()
+        row, number = ((places >= first) & (places < last)).nonzero(as_tuple=True)
+        at = torch.arange(first, last, device=table.device)
+        equal = (tile[row] == own[row, number][:, None]) & (at < places[row, number][:, None])
+        total[row, number] += equal.sum(1)
+    return total.masked_fill_(~there, 0)
 
 
 def _given(tile: Tensor, limits: Tensor) -> tuple[object, ...]:
