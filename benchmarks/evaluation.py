@@ -114,6 +114,8 @@ def measured(n: int, dimension: int, names: Sequence[str], seconds: float) -> li
     # Before the times: a child begins with its parent's peak.
     memory = {name: peak_megabytes(Path(__file__), [*arguments, name]) for name in works}
     rows, labels = data(n, dimension)
+    if "intervals" in works:
+        intervals(rows, labels)  # the scores, before anything is timed
     times = best_of(
         {name: lambda work=work: work(rows, labels) for name, work in works.items()},
         seconds=seconds,

@@ -6,14 +6,15 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 from likewise.errors import InputError
 from likewise.evaluation import Figure, Report
 from likewise.evaluation.intervals import (
     clopper_pearson,
+    few,
     jackknife_figure,
-    linked_variance,
+    linked_figure,
     logit_interval,
     ratio_figure,
     wilson,
@@ -66,7 +67,7 @@ def test_jackknife_equals_the_formula():
         for a, b in zip(numerators, denominators, strict=True)
     ]
     draws = figure.value * (1 - figure.value) / reference.jackknife_error(left_out) ** 2
-    expected = reference.wilson_interval(figure.value, draws, 2.0452296421)
+    expected = reference.wilson_interval(figure.value, draws, t.ppf(0.975, reference.freedom(left_out)))
     assert (figure.low, figure.high) == pytest.approx(expected)
     assert figure.note == "" and figure.n_units == 30
     wide = ratio_figure(np.array([1.0, 9.0]), np.array([10.0, 10.0]))
@@ -103,20 +104,35 @@ def test_coverage_over_new_classes(n_classes):
     assert 0.93 <= held / rounds <= 0.97
 
 
-def test_linked_variance_equals_all_pairs_that_share_a_class():
-    generator = np.random.default_rng(2)
-    for n_classes in (3, 12):
-        residuals = generator.normal(size=60)
-        own, other = generator.integers(0, n_classes, 60), generator.integers(0, n_classes, 60)
-        total, alone = 0.0, 0.0
-        for i in range(60):
-            for j in range(60):
-                if {own[i], other[i]} & {own[j], other[j]}:
-                    total += residuals[i] * residuals[j]
-                if own[i] == own[j]:
-                    alone += residuals[i] * residuals[j]
-        assert linked_variance(residuals, own, other) == pytest.approx(max(total, alone))
-        assert linked_variance(residuals, own, own) == pytest.approx(alone)
+def test_few_units_are_told_and_many_of_which_few_decide():
+    assert [few(n) for n in (19, 20)] == ["few classes", ""]
+    assert [few(20, freedom=freedom) for freedom in (8.9, 9.0)] == ["few classes decide", ""]
+    assert few(3, "query", freedom=2.0) == "few queries"
+    one = np.full(40, 10.0)
+    one[3] = 2.0
+    figure = ratio_figure(one, np.full(40, 10.0), note="seen")
+    assert figure.note == "seen; few classes decide"
+    # Wider than Student's with 39 degrees of freedom would be.
+    left_out = [(one.sum() - a) / 390 for a in one]
+    draws = figure.value * (1 - figure.value) / reference.jackknife_error(left_out) ** 2
+    expected = reference.wilson_interval(figure.value, draws, t.ppf(0.975, reference.freedom(left_out)))
+    assert (figure.low, figure.high) == pytest.approx(expected)
+    assert figure.low < reference.wilson_interval(figure.value, draws, t.ppf(0.975, 39))[0] - 0.05
+
+
+def test_an_item_asked_often_is_worth_one_draw():
+    scores, own = np.tile([1.0, 1.0, 1.0, 0.0, 1.0, 1.0], 100), np.tile([0, 0, 1, 1, 2, 2], 100)
+    rivals, changes = own[:, None], np.zeros((600, 1))
+    narrow = linked_figure(scores, own, rivals, changes=changes)
+    figure = linked_figure(scores, own, rivals, changes=changes, draws=6)
+    quantile = t.ppf(0.975, 2)
+    assert (figure.low, figure.high) == pytest.approx(reference.wilson_interval(5 / 6, 5.0, quantile))
+    assert (narrow.low, narrow.high) == (figure.low, figure.high)  # classes differ by more than draws say
+    scores = np.tile([1.0, 0.0] * 3, 100)
+    narrow = linked_figure(scores, own, rivals, changes=changes)
+    figure = linked_figure(scores, own, rivals, changes=changes, draws=6)
+    assert (figure.low, figure.high) == pytest.approx(reference.wilson_interval(0.5, 6, quantile))
+    assert (narrow.low, narrow.high) == pytest.approx(reference.wilson_interval(0.5, 600, quantile))
 
 
 def test_report_is_a_mapping_and_prints():

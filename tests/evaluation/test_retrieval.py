@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from likewise import distances
 from likewise.errors import DataError, InputError
@@ -185,36 +186,33 @@ def test_a_perfect_embedding_scores_one_and_rotation_changes_nothing():
 
 
 def test_interval_is_over_classes_and_rivals():
-    """Ten classes of two queries each; 0 to 6 are found, 7 finds 9's item, 8 finds 7's and 9 finds 8's.
+    """Ten classes of two queries each; 0 to 6 are found, 7 finds 8's item, 8 finds 7's and 9 finds 8's.
 
-    Items are no evidence beyond classes: with each class alone the variance would be that of ten
-    numbers, sum e_c^2 with e = 0.03 or -0.07. Besides, 7, 8 and 9 contend with each other, and 0 to 6
-    with their neighbours on the line: e_a e_b counts twice for each two classes that are linked.
+    Without 8 both 7 and 9 would be found, without 7 only 8. Items are no evidence beyond classes: the
+    variance is that of the figure without each class, its queries and its gallery item, less half of what
+    twos of classes share: 7 and 8 what each does to the other, 8 and 9 what 8 does to 9.
     """
-    gallery = np.arange(10.0)[:, None]
-    queries = np.repeat(gallery, 2, axis=0)
-    gallery_labels = np.array([0, 1, 2, 3, 4, 5, 6, 8, 9, 7])
+    gallery = np.array([*np.arange(7.0), 7.0, 7.9, 9.0])[:, None]
+    queries = np.repeat([*np.arange(7.0), 7.8, 7.1, 8.2], 2)[:, None]
+    gallery_labels = np.arange(10)
     report = retrieval(queries, np.repeat(np.arange(10), 2), gallery=gallery, gallery_labels=gallery_labels)
     figure = report["recall@1"]
     assert figure.value == 0.7
     assert (figure.unit, figure.n_units, figure.note) == ("class", 10, "few classes")
-    rivals = {0: 1, 1: 0, 2: 1, 3: 2, 4: 3, 5: 4, 6: 5, 7: 8, 8: 9, 9: 7}
-    residuals = {c: 0.03 if c < 7 else -0.07 for c in range(10)}
-    variance = 0.0
-    for a in range(10):
-        for b in range(10):
-            if {a, rivals[a]} & {b, rivals[b]}:
-                variance += residuals[a] * residuals[b]
-    left_out = []
-    for c in range(10):
-        stays = (gallery_labels != c).nonzero()[0]
-        right = 0
-        for q in set(range(10)) - {c}:
-            nearest = min(stays, key=lambda place, q=q: (abs(place - q), place))
-            right += gallery_labels[nearest] == q
-        left_out.append(right / 9)
-    variance = (variance * 10 / 9 + reference.jackknife_error(left_out) ** 2) / 2
-    expected = reference.wilson_interval(0.7, 0.7 * 0.3 / variance, 2.2621571628)
+
+    def found(*without):
+        stays = [c for c in range(10) if c not in without]
+        return sum(min(stays, key=lambda c, q=q: abs(gallery[c, 0] - queries[2 * q, 0])) == q for q in stays)
+
+    left_out = [found(c) / 9 for c in range(10)]
+    shared = sum(
+        ((found() - found(a) - found(b) + found(a, b)) / 10) ** 2 for a in range(10) for b in range(a)
+    )
+    assert shared == pytest.approx(0.2**2 + 0.1**2)
+    variance = reference.jackknife_error(left_out) ** 2
+    variance = max(variance - shared / 2, variance / 2)
+    quantile = t.ppf(0.975, reference.freedom(left_out))
+    expected = reference.wilson_interval(0.7, min(0.7 * 0.3 / variance, 20), quantile)
     assert (figure.low, figure.high) == pytest.approx(expected)
 
 

@@ -96,6 +96,15 @@ def jackknife_error(left_out):
     return math.sqrt((c - 1) / c * sum((v - mean) ** 2 for v in left_out))
 
 
+def freedom(left_out):
+    """Satterthwaite's degrees of freedom of that error, with the excess kurtosis where it is above 0."""
+    c = len(left_out)
+    mean = sum(left_out) / c
+    second = sum((v - mean) ** 2 for v in left_out) / c
+    fourth = sum((v - mean) ** 4 for v in left_out) / c
+    return 2 / (2 / (c - 1) + max(fourth / second**2 - 3, 0) / c)
+
+
 def logit_interval(value, error, quantile):
     """Value plus and minus the quantile on the scale of the log odds, by bisection on the way back."""
     slope = (

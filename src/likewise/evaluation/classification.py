@@ -1,9 +1,14 @@
-"""Classification by what an embedding offers: kNN, the nearest centroid, and a linear probe."""
+"""Classification by what an embedding offers: kNN, the nearest centroid, and a linear probe.
+
+The intervals are over classes, and know of each wrong answer whether the item would be right without the
+class that was answered (of the linear probe: by its next best score, without training it again).
+"""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,13 +20,22 @@ from likewise.distances import Distance
 from likewise.errors import InputError
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer
-from likewise.evaluation.intervals import ratio_figure
+from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name, nearest_blocks, vectors
 
 __all__ = ["classification"]
 
 _Codes = NDArray[np.int64]
 _FIGURES = ("knn", "nearest_centroid", "linear_probe")
+_SPARE = 4  # times as many neighbours are listed as vote, to vote where a class is left out
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The class (m,) answered for each test item, and what it would be without that class, -1 for nothing."""
+
+    first: _Codes
+    second: _Codes
 
 
 @torch.no_grad()
@@ -62,14 +76,12 @@ def classification(
             raise InputError(f"figures must be of {', '.join(_FIGURES)}; found {name!r}")
     measure = distance_from_name(distance)
     rows, columns = vectors(test, "test"), vectors(train, "train")
-    (codes, train_codes), classes = class_codes_jointly(
+    (codes, train_codes), _ = class_codes_jointly(
         [test_labels, train_labels], ["test_labels", "train_labels"]
     )
     check_lengths(len(codes), len(rows), "test_labels", "test")
     check_lengths(len(train_codes), len(columns), "train_labels", "train")
     k = min(positive_integer(neighbours, "neighbours"), len(columns))
-    n_classes = len(classes)
-    asked = np.bincount(codes, minlength=n_classes).astype(np.float64)
     found = {}
     for name in names:
         if name == "knn":
@@ -78,43 +90,70 @@ def classification(
             answers = _nearest_centroid(rows, columns, train_codes, measure)
         else:
             answers = _linear_probe(rows, columns, train_codes)
-        right = np.bincount(codes, weights=answers == codes, minlength=n_classes).astype(np.float64)
-        found[name] = ratio_figure(right, asked)
+        right = answers.first == codes
+        change = (~right & (answers.second == codes)).astype(np.float64)
+        found[name] = linked_figure(
+            right.astype(np.float64), codes, answers.first[:, None], changes=change[:, None]
+        )
     unseen = int((~np.isin(codes, train_codes)).sum())
     counts = {"test items": len(rows), "training items": len(columns), "test items of unseen classes": unseen}
     return Report("classification", found, counts)
 
 
-def _knn(rows: Tensor, columns: Tensor, train_codes: _Codes, k: int, distance: Distance) -> _Codes:
-    answers = np.empty(len(rows), dtype=np.int64)
-    for block in nearest_blocks(rows, columns, k, distance=distance):
-        voted = train_codes[block.indices.cpu().numpy()]  # (rows, k), nearest first
-        votes = (voted[:, :, None] == voted[:, None, :]).sum(2)  # votes for the class at each place
-        # argmax takes the first place among equals: the class of the nearest.
-        answers[block.start : block.stop] = voted[np.arange(len(voted)), votes.argmax(1)]
-    return answers
+def _knn(rows: Tensor, columns: Tensor, train_codes: _Codes, k: int, distance: Distance) -> _Answers:
+    listed = min(_SPARE * k, len(columns))
+    first, second = (np.empty(len(rows), dtype=np.int64) for _ in range(2))
+    for block in nearest_blocks(rows, columns, listed, distance=distance):
+        near = train_codes[block.indices.cpu().numpy()]  # (rows, listed), nearest first
+        place = slice(block.start, block.stop)
+        first[place] = _vote(near, np.ones(near.shape, dtype=bool), k)
+        second[place] = _vote(near, near != first[place][:, None], k)
+    return _Answers(first, second)
 
 
-def _nearest_centroid(rows: Tensor, columns: Tensor, train_codes: _Codes, distance: Distance) -> _Codes:
+def _vote(near: _Codes, kept: NDArray[np.bool_], k: int) -> _Codes:
+    """The class of most of the first k kept in each row, among equals the nearest's; -1 where none is."""
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
+    voted, counted = np.take_along_axis(near, order, 1), np.take_along_axis(kept, order, 1)
+    votes = ((voted[:, :, None] == voted[:, None, :]) & counted[:, None, :]).sum(2) * counted
+    # argmax takes the first place among equals: the class of the nearest.
+    chosen = voted[np.arange(len(voted)), votes.argmax(1)]
+    return np.where(counted.any(1), chosen, -1)
+
+
+def _nearest_centroid(rows: Tensor, columns: Tensor, train_codes: _Codes, distance: Distance) -> _Answers:
     present, place = np.unique(train_codes, return_inverse=True)
     sums = torch.zeros(len(present), columns.shape[1], dtype=torch.float64, device=columns.device)
     where = torch.as_tensor(place).to(columns.device)
     sums.index_add_(0, where, columns.double())
     centroids = (sums / torch.bincount(where)[:, None]).to(columns.dtype)
-    found = [block.indices for block in nearest_blocks(rows, centroids, 1, distance=distance)]
-    return np.asarray(present[torch.cat(found).squeeze(1).cpu().numpy()], dtype=np.int64)
+    listed = min(2, len(present))
+    found = torch.cat([b.indices for b in nearest_blocks(rows, centroids, listed, distance=distance)])
+    return _answers(present, found.cpu().numpy())
 
 
-def _linear_probe(rows: Tensor, columns: Tensor, train_codes: _Codes) -> _Codes:
+def _answers(present: _Codes, places: _Codes) -> _Answers:
+    """The classes at the places (m, 1 or 2) of the best and the next best."""
+    best = present[places]
+    return _Answers(best[:, 0], best[:, 1] if best.shape[1] > 1 else np.full(len(best), -1))
+
+
+def _linear_probe(rows: Tensor, columns: Tensor, train_codes: _Codes) -> _Answers:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if len(np.unique(train_codes)) == 1:
-        return np.full(len(rows), train_codes[0])
+    present = np.unique(train_codes)
+    if len(present) == 1:
+        return _answers(present, np.zeros((len(rows), 1), dtype=np.int64))
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the accuracy is what counts, not the last digit
         probe.fit(columns.double().cpu().numpy(), train_codes)
-    return np.asarray(probe.predict(rows.double().cpu().numpy()), dtype=np.int64)
+    scores = probe.decision_function(rows.double().cpu().numpy())
+    if scores.ndim == 1:  # of two classes only the second's score is given
+        scores = np.stack([-scores, scores], 1)
+    best = scores.argmax(1)
+    scores[np.arange(len(scores)), best] = -np.inf
+    return _answers(present, np.stack([best, scores.argmax(1)], 1))

@@ -16,13 +16,9 @@ import numpy as np
 
 from likewise.errors import InputError
 from likewise.evaluation.figures import Figure
-from likewise.evaluation.intervals import (
-    FEW_CLASSES,
-    jackknife_variance,
-    left_out_means,
-    linked_variance,
-)
+from likewise.evaluation.intervals import few
 from likewise.evaluation.retrieval import QueryScores
+from likewise.evaluation.spread import mean_spread
 
 __all__ = ["Comparison", "PairedDifference", "compare", "holm"]
 
@@ -151,19 +147,15 @@ def _difference(first: QueryScores, second: QueryScores, figure: str) -> tuple[F
     differences = np.asarray(first.scores[figure]) - np.asarray(second.scores[figure])
     own, n_units = first.codes, len(np.unique(first.codes))
     value = float(differences.mean())
-    note = "few classes" if n_units < FEW_CLASSES else ""
     if n_units < 2:
-        return Figure(value, -1.0, 1.0, "class", n_units, note), 1.0
-    residuals = (differences - value) / len(differences)
-    # A query moves with its class and with its rivals in both runs; what both hold is taken once.
-    variance = linked_variance(residuals, own, first.rivals[:, 0])
-    variance += linked_variance(residuals, own, second.rivals[:, 0]) - linked_variance(residuals, own, own)
+        return Figure(value, -1.0, 1.0, "class", n_units, few(n_units)), 1.0
+    # A query moves with its class and with its rivals in both runs.
     rivals = np.concatenate([first.rivals, second.rivals], axis=1)
     changes = np.concatenate([first.changes[figure], -second.changes[figure]], axis=1)
-    spread = jackknife_variance(left_out_means(differences, own, rivals, changes), n_units)
-    error = float(np.sqrt((n_units / (n_units - 1) * variance + spread) / 2))
-    reach = float(t.ppf(0.975, n_units - 1)) * error
+    spread = mean_spread(differences, own, rivals, changes)
+    reach = float(t.ppf(0.975, spread.freedom)) * spread.error
+    note = few(n_units, freedom=spread.freedom)
     found = Figure(value, value - reach, value + reach, "class", n_units, note)
-    if error == 0:
+    if spread.error == 0:
         return found, 1.0 if value == 0 else 0.0
-    return found, float(2 * t.sf(abs(value) / error, n_units - 1))
+    return found, float(2 * t.sf(abs(value) / spread.error, spread.freedom))

@@ -7,7 +7,8 @@ near to several prototypes as to the nearest counts 1 / (their number) where its
 what guessing among them would give.
 
 The interval is over classes: of each class it is known how the accuracy would be without its queries, and
-without it among the prototypes.
+without it among the prototypes. However many episodes ask an item, it is worth one draw. Groups, where
+episodes stay within them, are held fixed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from numpy.typing import NDArray
 from likewise.distances import Distance
 from likewise.errors import DataError
 from likewise.evaluation.figures import Figure, Report
-from likewise.evaluation.inputs import check_lengths, class_codes, paired_vectors, positive_integer
+from likewise.evaluation.inputs import (
+    check_lengths,
+    class_codes,
+    paired_vectors,
+    positive_integer,
+    sorted_distinct,
+)
 from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name
 
@@ -162,10 +169,11 @@ def _draw(
 
 @dataclass(frozen=True)
 class _Trials:
-    """Each query asked: whether it was right, its class, the class of the nearest wrong prototype, and by how
-    much the credit would change without that one.
+    """Each query asked: its item, whether it was right, its class, the class of the nearest wrong prototype,
+    and by how much the credit would change without that one.
     """
 
+    item: NDArray[np.int64]
     credit: NDArray[np.float64]
     own: NDArray[np.int64]
     rival: NDArray[np.int64]
@@ -185,7 +193,11 @@ def _trials(rows: torch.Tensor, drawn: _Drawn, shots: int, distance: Distance) -
     places = rival.reshape(len(rival), 1, -1).cpu().numpy()
     rivals = np.take_along_axis(drawn.classes[:, None, :], places, axis=2)
     return _Trials(
-        credit.cpu().numpy().ravel(), classes.ravel(), rivals.ravel(), change.cpu().numpy().ravel()
+        drawn.items[:, :, shots:].ravel(),
+        credit.cpu().numpy().ravel(),
+        classes.ravel(),
+        rivals.ravel(),
+        change.cpu().numpy().ravel(),
     )
 
 
@@ -200,4 +212,5 @@ def _figure(trials: list[_Trials]) -> Figure:
     own = np.concatenate([part.own for part in trials])
     rival = np.concatenate([part.rival for part in trials])[:, None]
     change = np.concatenate([part.change for part in trials])[:, None]
-    return linked_figure(credit, own, rival, changes=change)
+    asked = len(sorted_distinct(np.concatenate([part.item for part in trials])))
+    return linked_figure(credit, own, rival, changes=change, draws=asked)

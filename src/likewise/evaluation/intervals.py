@@ -2,13 +2,11 @@
 
 Items of one class, and pairs of the same two classes, rise and fall together, so an interval over
 items or pairs is far too narrow. Here a figure is taken again with each class left out, its queries and its
-place in the gallery (the delete-one-class jackknife, which needs no formula for the figure). With few
-classes that is a little too wide (Efron, Stein 1981), while the variance of residuals that share a class
-(:func:`linked_variance`) is too narrow, as it holds the gallery fixed; where both are known their mean is
-taken. A mean of scores gets Wilson's interval (1927), any other figure Student's on the logarithm of the
-odds, both with C - 1 degrees of freedom: they stay within the figure's range and lean inwards near its
-ends. ``benchmarks/coverage.py`` shows how often they hold the truth. What it doesn't know: what other
-classes than these, drawn in another way, would give.
+place in the gallery, which needs no formula for the figure; :mod:`likewise.evaluation.spread` makes a
+standard error of that, and degrees of freedom that are fewer where few classes decide. A mean of scores
+gets Wilson's interval (1927), any other figure Student's on the logarithm of the odds: they stay within
+the figure's range and lean inwards near its ends. ``benchmarks/coverage.py`` shows how often they hold the
+truth. What it doesn't know: what other classes than these, drawn in another way, would give.
 """
 
 from __future__ import annotations
@@ -21,23 +19,23 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError
 from likewise.evaluation.figures import Figure
+from likewise.evaluation.spread import Spread, jackknife_spread, mean_spread
 
 __all__ = [
     "FEW_CLASSES",
     "clopper_pearson",
     "error_figure",
+    "few",
     "jackknife_figure",
-    "jackknife_variance",
-    "left_out_means",
     "linked_figure",
-    "linked_variance",
     "logit_interval",
-    "mean_variance",
     "ratio_figure",
     "wilson",
 ]
 
 FEW_CLASSES = 20
+_FEW_DECIDE = 9  # degrees of freedom
+_PLURALS = {"class": "classes", "query": "queries"}
 _Floats = NDArray[np.floating[Any]]
 _Integers = NDArray[np.signedinteger[Any]]
 
@@ -92,6 +90,18 @@ def logit_interval(value: float, error: float, quantile: float) -> tuple[float, 
     return low, high
 
 
+def few(n_units: int, unit: str = "class", *, freedom: float = math.inf) -> str:
+    """What a reader must know of few units: "few classes", or "few classes decide" of many; else nothing.
+
+    >>> few(10), few(100, freedom=4.0), few(5, "query")
+    ('few classes', 'few classes decide', 'few queries')
+    """
+    named = f"few {_PLURALS.get(unit, unit + 's')}"
+    if n_units < FEW_CLASSES:
+        return named
+    return f"{named} decide" if freedom < _FEW_DECIDE else ""
+
+
 def jackknife_figure(
     value: float,
     left_out: _Floats,
@@ -115,30 +125,20 @@ def jackknife_figure(
         The figure's range, which holds the interval. At an end of the range (0 of n, n of n) the
         jackknife has no spread, and Clopper and Pearson's interval over the C classes is given.
     unit, note
-        As in :class:`Figure`. Under 20 units "few classes" is added to the note.
+        As in :class:`Figure`. What :func:`few` says is added to the note.
     n_units : int, optional
         Where groups of units were left out together, the number of units.
     confidence : float
     draws : float, optional
         As :func:`error_figure` takes it.
     """
-    v = np.asarray(left_out, dtype=np.float64)
-    v = v[np.isfinite(v)]
-    n = len(v)
-    if min(abs(value - end) for end in bounds) < 1e-12:
-        value = min(bounds, key=lambda end: abs(value - end))
-    if math.isnan(value) or n < 2:
-        error = math.nan
-    elif value in bounds and np.all(v == value):
-        error = 0.0
-    else:
-        error = math.sqrt((n - 1) / n * float(np.sum((v - v.mean()) ** 2)))
-    units = n if n_units is None else n_units
+    left_out = np.asarray(left_out, dtype=np.float64)
+    left_out = left_out[np.isfinite(left_out)]
+    n = len(left_out)
     return error_figure(
         value,
-        error,
-        units,
-        freedom=n - 1,
+        jackknife_spread(left_out, n),
+        n if n_units is None else n_units,
         bounds=bounds,
         unit=unit,
         confidence=confidence,
@@ -149,10 +149,9 @@ def jackknife_figure(
 
 def error_figure(
     value: float,
-    error: float,
+    spread: Spread,
     n_units: int,
     *,
-    freedom: int | None = None,
     bounds: tuple[float, float] = (0.0, 1.0),
     unit: str = "class",
     confidence: float = 0.95,
@@ -161,33 +160,32 @@ def error_figure(
 ) -> Figure:
     """The figure of a value and its standard error, with an interval that stays within its range.
 
-    ``freedom`` is ``n_units - 1`` unless given. An error of NaN gives the whole range; a value at an end
-    of the range gives Clopper and Pearson's interval over the units. Where the range has
-    no ends it is Student's ``value -+ t error``. Of a mean of ``draws`` scores it is Wilson's, else
-    the logit's.
+    An error of NaN gives the whole range; a value at an end of the range gives Clopper and Pearson's
+    interval over the units. Where the range has no ends it is Student's ``value -+ t error``. Of a mean of
+    scores, at most ``draws`` of them independent, it is Wilson's, else the logit's.
     """
     from scipy.stats import t
 
     if math.isnan(value):
         return Figure(math.nan, math.nan, math.nan, unit, n_units, note)
-    few = ("few classes" if unit == "class" else f"few {unit}s") if n_units < FEW_CLASSES else ""
-    note = "; ".join(part for part in (note, few) if part)
+    note = "; ".join(part for part in (note, few(n_units, unit, freedom=spread.freedom)) if part)
     low_end, high_end = bounds
-    if math.isnan(error):
+    if math.isnan(spread.error):
         return Figure(value, low_end, high_end, unit, n_units, note)
-    if value in bounds and math.isfinite(high_end - low_end):
-        low, high = clopper_pearson(0 if value == low_end else n_units, n_units, confidence=confidence)
-        span = high_end - low_end
-        return Figure(value, low_end + span * low, low_end + span * high, unit, n_units, note)
-    quantile = float(t.ppf((1 + confidence) / 2, n_units - 1 if freedom is None else freedom))
     span = high_end - low_end
+    if min(value - low_end, high_end - value) < 1e-12:  # a sum of thirds isn't exactly their number
+        value = low_end if value - low_end < 1e-12 else high_end
+        low, high = clopper_pearson(0 if value == low_end else n_units, n_units, confidence=confidence)
+        return Figure(value, low_end + span * low, low_end + span * high, unit, n_units, note)
+    quantile = float(t.ppf((1 + confidence) / 2, spread.freedom))
     if not math.isfinite(span):
-        return Figure(value, value - quantile * error, value + quantile * error, unit, n_units, note)
-    share, deviation = (value - low_end) / span, error / span
+        reach = quantile * spread.error
+        return Figure(value, value - reach, value + reach, unit, n_units, note)
+    share, error = (value - low_end) / span, spread.error / span
     if draws is None:
-        low, high = logit_interval(share, deviation, quantile)
+        low, high = logit_interval(share, error, quantile)
     else:
-        low, high = wilson(share, deviation, quantile, most=draws)
+        low, high = wilson(share, error, quantile, most=draws)
     low, high = low_end + span * low, low_end + span * high
     return Figure(value, min(low, value), max(high, value), unit, n_units, note)
 
@@ -227,64 +225,6 @@ def ratio_figure(
     )
 
 
-def linked_variance(residuals: _Floats, own: _Integers, other: _Integers) -> float:
-    """The variance of a sum of residuals that move together where they share a class.
-
-    ``sum_{i, j sharing a class} e_i e_j``, in linear time as ``sum_c S_c^2 - sum_{a < b} T_ab^2`` with S_c
-    the sum over residuals of class c, on either side, and T_ab over those of both a and b.
-
-    Parameters
-    ----------
-    residuals : array (q,)
-    own, other : int arrays (q,)
-        The class of each and the class that it contends with; the same twice for none.
-
-    References
-    ----------
-    Aronow, Samii, Assenova (2015), Cluster-Robust Variance Estimation for Dyadic Data.
-    """
-    own, other = own.astype(np.int64, copy=False), other.astype(np.int64, copy=False)
-    n = int(max(own.max(), other.max())) + 1
-    two = own != other
-    sums = np.bincount(own, weights=residuals, minlength=n)
-    alone = float(np.square(sums).sum())
-    sums = sums + np.bincount(other[two], weights=residuals[two], minlength=n)
-    keys = np.minimum(own, other)[two] * n + np.maximum(own, other)[two]
-    both = np.bincount(np.unique(keys, return_inverse=True)[1], weights=residuals[two])
-    # In few classes the estimate can fall short, even below zero: never below that of own classes alone.
-    return max(float(np.square(sums).sum() - np.square(both).sum()), alone)
-
-
-def left_out_means(
-    scores: _Floats, own: _Integers, rivals: _Integers, changes: NDArray[np.floating[Any]]
-) -> _Floats:
-    """The mean of scores without each class: without its queries, and without it in the gallery.
-
-    Parameters
-    ----------
-    scores : array (q,)
-    own : int array (q,)
-        The class of each query.
-    rivals : int array (q, V)
-        Classes without which a query's score would be another.
-    changes : array (q, V)
-        By how much, without that class; 0 where ``rivals`` is the own class.
-
-    Returns
-    -------
-    array (C,)
-        Of each class that occurs; NaN where no query is left.
-    """
-    n = int(max(own.max(), rivals.max(initial=0))) + 1
-    sums = np.bincount(own, weights=scores, minlength=n)
-    sizes = np.bincount(own, minlength=n)
-    gained = np.bincount(rivals.ravel(), weights=changes.ravel().astype(np.float64), minlength=n)
-    occurs = (sizes > 0) | (np.bincount(rivals.ravel(), minlength=n) > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        means = (scores.sum() - sums + gained) / (len(scores) - sizes)
-    return np.where(sizes < len(scores), means, np.nan)[occurs]
-
-
 def linked_figure(
     scores: _Floats,
     own: _Integers,
@@ -295,6 +235,7 @@ def linked_figure(
     unit: str = "class",
     confidence: float = 0.95,
     note: str = "",
+    draws: float | None = None,
 ) -> Figure:
     """The mean of scores (q,), each of a query of class ``own`` that contends with other classes.
 
@@ -305,8 +246,10 @@ def linked_figure(
     rivals : int array (q,) or (q, V)
         The classes that a query contends with, the foremost first; its own for none.
     changes : array (q, V), optional
-        As :func:`left_out_means` takes it. Without it the variance is that of linked residuals alone, which
-        holds the gallery fixed.
+        By how much a score would change without each rival, 0 for the own class. Without changes the
+        gallery is held fixed.
+    draws : float, optional
+        How many scores are independent at most, where things are asked more than once.
 
     >>> scores = np.array([1.0, 1.0, 0.0, 1.0])
     >>> print(linked_figure(scores, np.array([0, 1, 2, 3]), np.array([1, 0, 3, 2])))
@@ -314,40 +257,16 @@ def linked_figure(
     """
     n_units = len(np.unique(own))
     value = float(np.mean(scores)) if len(scores) else math.nan
-    if min(abs(value - end) for end in bounds) < 1e-12:
-        value = min(bounds, key=lambda end: abs(value - end))  # a sum of thirds isn't exactly their number
-    if n_units < 2:
-        error = math.nan
-    elif value in bounds:
-        error = 0.0
-    else:
-        error = math.sqrt(mean_variance(scores, own, rivals, changes))
+    spread = Spread(math.nan, math.nan)
+    if n_units > 1:
+        spread = mean_spread(scores, own, rivals, changes)
     return error_figure(
         value,
-        error,
+        spread,
         n_units,
         bounds=bounds,
         unit=unit,
         confidence=confidence,
         note=note,
-        draws=len(scores),
+        draws=len(scores) if draws is None else draws,
     )
-
-
-def mean_variance(
-    scores: _Floats, own: _Integers, rivals: _Integers, changes: NDArray[np.floating[Any]] | None
-) -> float:
-    """The variance of the mean of scores over draws of classes, of two classes or more."""
-    n_units = len(np.unique(own))
-    first = rivals if rivals.ndim == 1 else rivals[:, 0]
-    linked = linked_variance((scores - scores.mean()) / len(scores), own, first) * n_units / (n_units - 1)
-    if changes is None:
-        return linked
-    left_out = left_out_means(scores, own, rivals, changes)
-    return (linked + jackknife_variance(left_out, n_units)) / 2
-
-
-def jackknife_variance(left_out: _Floats, n_units: int) -> float:
-    """``(C - 1)/C sum_c (v_(c) - mean)^2`` over the classes without which there is a value, for C units."""
-    v = left_out[np.isfinite(left_out)]
-    return (n_units - 1) / n_units * float(np.sum((v - v.mean()) ** 2)) if len(v) else 0.0

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from likewise import __version__
 from likewise.errors import InputError
 from likewise.evaluation import Figure
-from likewise.evaluation.intervals import linked_variance
+from likewise.evaluation.spread import linked_variance
 from likewise.recipes.experiment.config import RecipeConfig
 from likewise.recipes.experiment.outcome import Claim, Outcome, Scores, check_cells
 from likewise.recipes.registry import Recipe
