@@ -13,7 +13,7 @@ from likewise.table import compiled
 
 def fresh_library() -> object:
     """What a new process would find."""
-    return compiled.library.__wrapped__()
+    return compiled._found.__wrapped__()[0]
 
 
 def test_it_is_built_once_into_the_users_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

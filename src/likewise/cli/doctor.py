@@ -29,6 +29,7 @@ _EXTRAS = {
     "vision": ("pretrained networks for images", ("timm",)),
     "map": ("maps by UMAP", ("umap-learn",)),
     "tracking": ("TensorBoard", ("tensorboard",)),
+    "control": ("environments to act in", ("gymnasium",)),
     "dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy")),
 }
 
@@ -48,6 +49,7 @@ def run(request: argparse.Namespace) -> None:  # noqa: ARG001 - every command ta
     machine = f"{platform.system()} {platform.machine()}"
     print(f"likewise {__version__}, Python {platform.python_version()}, {machine}")
     print(f"cores: {os.cpu_count()}; accelerator: {_accelerator()}")
+    print(f"kernels: {_kernels()}")
     print("\nneeded")
     for name in _NEEDED:
         print(f"  {name:<14} {_version(name) or 'MISSING: pip install likewise'}")
@@ -76,6 +78,14 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _kernels() -> str:
+    if _version("torch") is None:
+        return "unknown without torch"
+    from likewise.table.compiled import state
+
+    return state()
 
 
 def _accelerator() -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-__all__ = ["at", "library", "name_of", "shape", "takes", "threads", "whole"]
+__all__ = ["at", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("chunks.c", "exponentials.c", "hinges.c"))
 _FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
@@ -31,16 +31,26 @@ _SECONDS = 60
 _log = logging.getLogger(__name__)
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where there are none."""
+    return _found()[0]
+
+
+def state() -> str:
+    """Whether the kernels are there, and if not why, in a few words."""
+    return _found()[1]
+
+
+@functools.cache
+def _found() -> tuple[ctypes.CDLL | None, str]:
     if os.environ.get("LIKEWISE_COMPILED", "1") == "0":
-        return None
+        return None, "turned off by LIKEWISE_COMPILED=0"
     try:
-        return ctypes.CDLL(str(_built()))
+        built = _built()
+        return ctypes.CDLL(str(built)), f"compiled, in {built.parent}"
     except (OSError, subprocess.SubprocessError) as problem:
         _log.info("no compiled kernels, PyTorch does their work: %s", problem)
-        return None
+        return None, f"none, PyTorch does their work ({problem})"
 
 
 def takes(*tensors: Tensor) -> bool:
