@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import t
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
@@ -23,7 +24,9 @@ from likewise.evaluation import (
     retrieval,
     shared_label_gains,
 )
+from likewise.evaluation.classification import _vote
 from likewise.evaluation.health import effective_rank, hubness
+from reference import evaluation as reference
 
 
 def blobs(seed, n_classes=6, per_class=15, spread=0.8):
@@ -199,3 +202,39 @@ def test_gains_of_several_labels_and_of_a_hierarchy():
 def test_wrong_gains_are_refused(gains, message):
     with pytest.raises(DataError, match=message):
         graded_retrieval([[0.0], [1.0]], gains)
+
+
+def test_interval_of_classification_knows_the_class_that_was_answered():
+    """Each class left out of training and test items, and scikit-learn asked again."""
+    (train, train_labels), (test, test_labels) = blobs(2, spread=1.2), blobs(3, spread=1.2)
+    report = classification(
+        train, train_labels, test, test_labels, neighbours=1, figures=["knn", "nearest_centroid"]
+    )
+    peers = {"knn": KNeighborsClassifier(1), "nearest_centroid": NearestCentroid()}
+    for name, peer in peers.items():
+        right = {}
+        for gone in (None, *range(6)):
+            kept = train_labels != gone
+            right[gone] = peer.fit(train[kept], train_labels[kept]).predict(test) == test_labels
+        left_out = [right[c][test_labels != c].mean() for c in range(6)]
+        gained = {c: right[c].astype(int) - right[None] for c in range(6)}
+        shared = sum(
+            ((gained[a][test_labels == b].sum() + gained[b][test_labels == a].sum()) / 90) ** 2
+            for a in range(6)
+            for b in range(a)
+        )
+        variance = reference.jackknife_error(left_out) ** 2
+        assert 0 < shared < variance
+        variance -= shared / 2
+        value, quantile = right[None].mean(), t.ppf(0.975, reference.freedom(left_out))
+        expected = reference.wilson_interval(value, value * (1 - value) / variance, quantile)
+        assert (report[name].low, report[name].high) == pytest.approx(expected)
+
+
+def test_knn_votes_again_without_the_class_that_was_answered():
+    near = np.array([[1, 1, 0, 2, 2, 0, 0], [1, 1, 1, 1, 1, 1, 1]])
+    assert _vote(near, np.ones((2, 7), dtype=bool), 3).tolist() == [1, 1]
+    # Then 0 2 2 vote in the first row, and nothing is left in the second.
+    assert _vote(near, near != 1, 3).tolist() == [2, -1]
+    # A tie of two: the nearest.
+    assert _vote(near, near != 1, 4).tolist() == [0, -1]

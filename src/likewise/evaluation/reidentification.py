@@ -78,6 +78,7 @@ def reidentification(
     )
     found: dict[str, list[Tensor]] = {}
     asked, rivals = [], []
+    changes: dict[str, list[Tensor]] = {}
     blocks = nearest_blocks(rows, columns, len(columns), distance=distance_from_name(distance), block_rows=64)
     for block in blocks:
         own, seen = who[block.start : block.stop, None], where[block.start : block.stop, None]
@@ -87,17 +88,24 @@ def reidentification(
         place = kept.cumsum(1)
         right = same & kept
         some = right.any(1)
-        for name, score in _scores(right[some], place[some], ks).items():
-            found.setdefault(name, []).append(score)
         asked.append(torch.arange(block.start, block.stop)[some])
-        wrong = (~same).byte().argmax(1, keepdim=True)
-        rivals.append(other_who[indices.gather(1, wrong).squeeze(1)][some])
+        scores = _scores(right[some], place[some], ks)
+        for name, score in scores.items():
+            found.setdefault(name, []).append(score)
+        contended, moved = _without_rivals(
+            other_who[indices][some], own[some], kept[some], right[some], scores, ks
+        )
+        rivals.append(contended)
+        for name, change in moved.items():
+            changes.setdefault(name, []).append(change)
     queries = torch.cat(asked)
     if len(queries) == 0:
         raise DataError("labels must give some query a match by another camera; found none")
-    classes, contended = who[queries].numpy(), torch.cat(rivals).numpy()
+    classes, others = who[queries].numpy(), torch.cat(rivals).numpy()
     figures = {
-        name: linked_figure(torch.cat(parts).double().numpy(), classes, contended)
+        name: linked_figure(
+            torch.cat(parts).double().numpy(), classes, others, changes=torch.cat(changes[name]).numpy()
+        )
         for name, parts in found.items()
     }
     counts = {
@@ -107,6 +115,26 @@ def reidentification(
         "queries that no other camera saw": len(rows) - len(queries),
     }
     return Report("re-identification", figures, counts)
+
+
+def _without_rivals(
+    ranked: Tensor, own: Tensor, kept: Tensor, right: Tensor, scores: dict[str, Tensor], ks: Sequence[int]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The nearest other classes (rows, V), the own one for none, and how scores would change without each.
+
+    ``ranked`` (rows, m) are the gallery's classes in the order found, ``own`` (rows, 1) the queries'.
+    """
+    taken = ranked == own
+    rivals, changes = [], []
+    for _ in range(_RIVALS):
+        first = ranked.gather(1, (~taken).byte().argmax(1, keepdim=True))
+        rival = torch.where(taken.all(1, keepdim=True), own, first)
+        gone = (ranked == rival) & (rival != own)
+        without = _scores(right, (kept & ~gone).cumsum(1), ks)
+        changes.append({name: without[name].double() - scores[name].double() for name in scores})
+        rivals.append(rival)
+        taken = taken | gone
+    return torch.cat(rivals, 1), {name: torch.stack([part[name] for part in changes], 1) for name in scores}
 
 
 def _scores(right: Tensor, place: Tensor, ks: Sequence[int]) -> dict[str, Tensor]:
