@@ -115,7 +115,8 @@ def graded_retrieval(
     gallery : array or Tensor (m, d), optional
         Without it the embeddings are the gallery too, and no query finds itself.
     classes : integers or strings (n,), optional
-        The intervals' unit. Without it queries are taken as independent, and the note says so.
+        The intervals' unit; the gallery is held fixed, as the report says. Without it queries are taken as
+        independent, and the note says so.
     distance : str or Distance
     ks : sequence of int
 
@@ -167,7 +168,7 @@ def graded_retrieval(
         figures[name] = linked_figure(values, asked_codes, rivals, unit=unit, note=note)
     n_asked = len(asked_codes)
     counts = {"queries": n_asked, "gallery": len(columns), "queries without a match": len(rows) - n_asked}
-    return Report("graded retrieval", figures, counts)
+    return Report("graded retrieval", figures, counts, ("intervals hold the gallery fixed",))
 
 
 def _first_irrelevant(ranked: Tensor, indices: Tensor, queries: Tensor) -> Tensor:

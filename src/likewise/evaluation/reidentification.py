@@ -3,7 +3,8 @@
 Gallery items of the query's own class and own camera are no evidence: they are passed over, neither right nor
 wrong (Zheng et al. 2015, Scalable Person Re-identification: A Benchmark, section 4.2; Market-1501).
 ``cmc@k`` is the part of queries with a match among the k nearest that are left (one shown person counts once,
-however often it matches), ``map`` is ``1/R sum_i i / r_i`` over the R matches of other cameras.
+however often it matches), ``map`` is ``1/R sum_i i / r_i`` over the R matches of other cameras. The intervals
+are over classes, with each out of the queries and out of the gallery.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name, nearest_blocks, vectors
 
 __all__ = ["reidentification"]
+
+_RIVALS = 4  # other classes whose absence is tried for each query, for the intervals
 
 
 @torch.no_grad()

@@ -102,7 +102,7 @@ def mean_spread(
     first = rivals if rivals.ndim == 1 else rivals[:, 0]
     residuals = (scores - scores.mean()) / len(scores)
     variance = linked_variance(residuals, own, first) * n_units / (n_units - 1)
-    sums = np.bincount(own, weights=residuals)[np.bincount(own) > 0]
+    sums = np.bincount(own, weights=residuals).astype(np.float64)[np.bincount(own) > 0]
     return Spread(math.sqrt(variance), _freedom(sums))
 
 
@@ -182,4 +182,4 @@ def _sums_over_twos(values: _Floats, own: _Integers, other: _Integers) -> _Float
         return np.zeros(0)
     own, other = own.astype(np.int64, copy=False), other.astype(np.int64, copy=False)
     keys = np.minimum(own, other) * (int(max(own.max(), other.max())) + 1) + np.maximum(own, other)
-    return np.bincount(np.unique(keys, return_inverse=True)[1], weights=values)
+    return np.bincount(np.unique(keys, return_inverse=True)[1], weights=values).astype(np.float64)
