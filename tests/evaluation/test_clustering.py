@@ -10,8 +10,8 @@ from sklearn import metrics
 from sklearn.cluster import HDBSCAN
 
 from likewise import distances
-from likewise.errors import InputError
-from likewise.evaluation import clustering
+from likewise.errors import DataError, InputError
+from likewise.evaluation import clustering, clustering_threshold
 from likewise.evaluation.clustering import hdbscan_clusters, kmeans_clusters, threshold_clusters
 from reference import evaluation as reference
 
@@ -129,3 +129,47 @@ def test_threshold_linkage_finds_far_apart_classes():
     for wrong in ({"method": "threshold"}, {"threshold": 1.0}, {"method": "ward"}):
         with pytest.raises(InputError, match="must be"):
             clustering(embeddings, labels, **wrong)
+
+
+@pytest.mark.parametrize("figure", ["nmi", "ami", "ari"])
+def test_the_chosen_threshold_is_the_best_of_all_by_loops(figure):
+    embeddings, labels = blobs(6, 0.7, seed=4)
+    functions = {
+        "nmi": metrics.normalized_mutual_info_score,
+        "ami": metrics.adjusted_mutual_info_score,
+        "ari": metrics.adjusted_rand_score,
+    }
+    chosen = clustering_threshold(embeddings, labels, figure=figure, candidates=1000)
+    best = functions[figure](labels, single_linkage_by_loops(embeddings, chosen))
+    gaps = [np.linalg.norm(a - b) for i, a in enumerate(embeddings) for b in embeddings[:i]]
+    for threshold in np.quantile(gaps, np.linspace(0.005, 0.4, 40)):
+        found = single_linkage_by_loops(embeddings, threshold)
+        assert functions[figure](labels, found) <= best + 1e-12
+    assert 0 < best < 1
+
+
+def test_a_threshold_of_validation_classes_serves_other_classes():
+    embeddings, labels = blobs(12, 0.05, seed=6)
+    known = labels < 6
+    threshold = clustering_threshold(embeddings[known], labels[known], distance="cosine")
+    others = clustering(
+        embeddings[~known], labels[~known], method="threshold", threshold=threshold, distance="cosine"
+    )
+    assert others["ari"].value == pytest.approx(1)
+    assert others["ari"].note.startswith("clusters held fixed")
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "options", "message"),
+    [
+        (np.eye(3), [1, 1, 1], {}, "two classes"),
+        (np.eye(3), [1, 2, 1], {}, "all alike"),
+        (np.zeros((10_001, 1)), np.arange(10_001), {}, "at most 10,000 items"),
+        ([[0.0], [1.0], [3.0]], [1, 1, 2], {"figure": "purity"}, "found 'purity'"),
+        ([[0.0], [1.0], [3.0]], [1, 1, 2], {"candidates": 0}, "candidates"),
+        ([[0.0], [np.nan], [3.0]], [1, 1, 2], {}, "row 1"),
+    ],
+)
+def test_a_threshold_that_cannot_be_chosen(embeddings, labels, options, message):
+    with pytest.raises((DataError, InputError), match=message):
+        clustering_threshold(embeddings, labels, **options)

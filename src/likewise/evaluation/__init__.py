@@ -16,7 +16,7 @@ from likewise.evaluation.calibration import (
     reliability,
 )
 from likewise.evaluation.classification import classification
-from likewise.evaluation.clustering import clustering
+from likewise.evaluation.clustering import clustering, clustering_threshold
 from likewise.evaluation.comparison import Comparison, PairedDifference, compare
 from likewise.evaluation.controls import Control, Controls, model_controls
 from likewise.evaluation.few_shot import few_shot
@@ -72,6 +72,7 @@ __all__ = [
     "calibration",
     "classification",
     "clustering",
+    "clustering_threshold",
     "compare",
     "control_embeddings",
     "data_reads",

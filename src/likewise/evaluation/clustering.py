@@ -23,10 +23,17 @@ from likewise.evaluation.inputs import paired_vectors, positive_integer
 from likewise.evaluation.intervals import jackknife_figure
 from likewise.search.exact import distance_from_name, vectors
 
-__all__ = ["clustering", "hdbscan_clusters", "kmeans_clusters", "threshold_clusters"]
+__all__ = [
+    "clustering",
+    "clustering_threshold",
+    "hdbscan_clusters",
+    "kmeans_clusters",
+    "threshold_clusters",
+]
 
 _METHODS = ("kmeans", "hdbscan", "threshold")
 _BLOCK_ELEMENTS = 4_000_000
+_MOST_LINKED = 10_000  # items whose distances are all held to choose a threshold
 
 _GROUPS = 50  # with more classes, so many groups of classes are left out in turn
 _Codes = NDArray[np.int64]
@@ -60,7 +67,8 @@ def clustering(
         Of k-means: the number of classes when not given.
     method : "kmeans", "hdbscan" or "threshold"
     threshold : float
-        Of threshold linkage: two items at most so far apart are of one cluster. Choose it on other data.
+        Of threshold linkage: two items at most so far apart are of one cluster. Choose it on other data, by
+        :func:`clustering_threshold`.
     smallest : int
         Of HDBSCAN: the smallest group that is a cluster. What it calls noise are clusters of one.
     distance : str or Distance
@@ -188,6 +196,67 @@ def threshold_clusters(
         parts = connected_components(graph, directed=False)[1].astype(np.int64)
         clusters = parts[clusters]
     return np.asarray(np.unique(clusters, return_inverse=True)[1], dtype=np.int64)
+
+
+@torch.no_grad()
+def clustering_threshold(
+    embeddings: Any,
+    labels: Any,
+    *,
+    distance: str | Distance = "euclidean",
+    figure: str = "ami",
+    candidates: int = 64,
+) -> float:
+    """The threshold of :func:`threshold_clusters` whose clusters agree best with the classes.
+
+    Choose it on validation data, of classes other than those that are judged. It is right for items that
+    lie as densely as these: among more items of a class the way from one to the next is shorter.
+
+    Parameters
+    ----------
+    embeddings : array or Tensor (n, d)
+        At most 10,000 items, all of whose distances are held at once.
+    labels : integers or strings (n,)
+    distance : str or Distance
+    figure : "nmi", "ami" or "ari"
+        What is made largest. NMI favours many small clusters.
+    candidates : int
+        How many thresholds are tried, each halfway between two distances at which clusters join, spread
+        evenly over those.
+
+    Returns
+    -------
+    float
+        The smallest among equals.
+
+    Raises
+    ------
+    DataError
+        One class only, too many items, or all items at the same distance from the next.
+
+    >>> clustering_threshold([[0.0], [1.0], [2.0], [9.0], [10.0]], ["a", "a", "a", "b", "b"])
+    4.0
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    agreement = _measures([figure])[figure]
+    measure = distance_from_name(distance)
+    rows, codes, classes = paired_vectors(embeddings, labels)
+    if len(classes) < 2:
+        raise DataError("labels must have at least two classes to choose a threshold by; found one")
+    if len(rows) > _MOST_LINKED:
+        raise DataError(f"embeddings must be at most {_MOST_LINKED:,} items; found {len(rows):,}; give fewer")
+    table = measure.table(rows, rows).double().cpu().numpy()
+    tree = linkage(squareform(np.maximum(table, table.T), checks=False), "single")
+    heights = np.unique(tree[:, 2])
+    between = (heights[1:] + heights[:-1]) / 2
+    if not len(between):
+        raise DataError("embeddings must lie at different distances to choose a threshold; found all alike")
+    count = min(positive_integer(candidates, "candidates"), len(between))
+    tried = between[np.unique(np.linspace(0, len(between) - 1, count).round().astype(np.int64))]
+    scores = [agreement(codes, fcluster(tree, height, "distance").astype(np.int64)) for height in tried]
+    return float(tried[int(np.argmax(scores))])
 
 
 def _features(rows: torch.Tensor, measure: Distance) -> NDArray[np.float32]:
