@@ -6,12 +6,14 @@
 ``--peer`` (or METRIC_LEARN_PYTHON) is the interpreter of an environment with metric-learn 0.7 and
 scikit-learn below 1.8. Every fit is a process of its own on one thread, stopped after ``--limit`` seconds.
 All contenders get the same rows (70 % of a table, standardised) and, where they learn from tuples, the same
-tuples. ``--evaluations N D`` times single evaluations of NCA against the floor instead of fits.
+tuples. ``--evaluations N D`` times single evaluations of NCA against the floor instead of fits. ``--from``
+writes the page of a JSON again; the lines of several runs may stand in it one after the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
@@ -187,7 +189,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30, help="of an evaluation")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path)
+    parser.add_argument(
+        "--from", dest="source", type=Path, help="the JSON of runs, to write their page again"
+    )
     options = parser.parse_args()
+    if options.source:
+        write_page(
+            options.page, [json.loads(line) for line in options.source.read_text("utf-8").splitlines()]
+        )
+        return
     rows: list[Row] = []
     run = {"kind": "run", "load": os.getloadavg()[0], "limit": options.limit, "peer": versions(options.peer)}
     for n, d in options.evaluations:
@@ -202,7 +212,7 @@ def main() -> None:
     if options.json:
         write_lines(options.json, [run, *rows])
     if options.page:
-        write_page(options.page, environment(), run, rows)
+        write_page(options.page, [environment(), run, *rows])
 
 
 if __name__ == "__main__":

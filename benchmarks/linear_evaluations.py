@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import numpy as np
+import torch
 from harness import own_peak_megabytes
 from linear_tables import drawn
 from sklearn.preprocessing import StandardScaler
@@ -16,13 +17,13 @@ from likewise.linear.neighbours import Products
 
 def floor(components: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The map, the table by blocks of the same size, and the two products of a gradient; nothing else."""
-    mapped = rows @ components.T
-    products, drawn_to = Products(mapped), np.zeros_like(mapped)
+    mapped = torch.from_numpy(rows @ components.T)
+    products, drawn_to = Products(mapped.numpy()), torch.zeros_like(mapped)
     for start, stop in products.blocks():
-        cells = products.nearness(start, stop)
+        cells = torch.from_numpy(products.nearness(start, stop))
         drawn_to[start:stop] += cells @ mapped
-        drawn_to += cells.T @ mapped[start:stop]
-    return drawn_to.T @ rows
+        drawn_to.addmm_(cells.T, mapped[start:stop])
+    return drawn_to.numpy().T @ rows
 
 
 def evaluations(n: int, d: int, *, repeats: int = 30, seconds: float = 600.0) -> dict[str, Any]:

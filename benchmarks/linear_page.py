@@ -1,4 +1,4 @@
-"""The page of the linear benchmark, made of nothing but the figures of its last run."""
+"""The page of the linear benchmark, made of nothing but the figures of a run, or of several in order."""
 
 from __future__ import annotations
 
@@ -73,9 +73,17 @@ def _columns(lines: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(column for line in lines for column in line))
 
 
-def write_page(path: Path, environment: Row, run: Row, rows: Sequence[Row]) -> None:
-    """Write the page of these figures."""
-    parts = [INTRODUCTION.format(**run), told(environment)]
+def write_page(path: Path, lines: Sequence[Row]) -> None:
+    """Write the page of the lines of a JSON; of what was measured twice the later stands."""
+    run = [line for line in lines if line.get("kind") == "run"][-1]
+    environments = [line for line in lines if "kind" not in line]
+    parts = [INTRODUCTION.format(**run), *map(told, environments)]
+    measured = {
+        tuple(line.get(name) for name in ("kind", "learner", "table", "n", "d")): line
+        for line in lines
+        if line.get("kind") in ("fit", "evaluations")
+    }
+    rows = list(measured.values())
     evaluations = [row for row in rows if row["kind"] == "evaluations"]
     if evaluations:
         columns = [name for name in evaluations[0] if name != "kind"]
@@ -86,7 +94,7 @@ def write_page(path: Path, environment: Row, run: Row, rows: Sequence[Row]) -> N
             table(evaluations, columns),
         ]
     for learner in dict.fromkeys(row["learner"] for row in rows if row["kind"] == "fit"):
-        lines = _rows(rows, learner)
-        parts += [f"## {learner}", table(lines, _columns(lines))]
+        fits = _rows(rows, learner)
+        parts += [f"## {learner}", table(fits, _columns(fits))]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -161,3 +161,54 @@ def test_what_is_wrong_is_said(learner: Any) -> None:
     fitted = made(learner).fit(X, y)
     with pytest.raises(InputError, match="equally many rows"):
         fitted.pair_distance(X[:3], X[:2])
+
+
+@all_of(LEARNERS)
+def test_frames_go_in_and_names_come_out(learner: Any, frame: Any) -> None:
+    """A frame's columns are remembered and held to, and the output is named, whichever library made it."""
+    X, y = blobs()
+    if learner().__sklearn_tags__().input_tags.positive_only:
+        X = np.abs(X)
+    names = ["a", "b", "c", "d"]
+    plain, fitted = made(learner).fit(X, y), made(learner).fit(frame(X, names), y)
+    assert list(fitted.feature_names_in_) == names
+    some, others = frame(X[:5], names), frame(X[5:10], names)
+    told = plain.pair_distance(X[:5], X[5:10])
+    np.testing.assert_allclose(fitted.pair_distance(some, others), told, rtol=1e-6)
+    with pytest.raises(InputError, match="feature names"):
+        fitted.pair_distance(frame(X[:5], ["a", "b", "c", "e"]), others)
+    if hasattr(fitted, "transform"):
+        mapped = fitted.transform(some)
+        named = fitted.set_output(transform="pandas").transform(some)
+        assert list(named.columns) == list(fitted.get_feature_names_out())
+        np.testing.assert_array_equal(named.to_numpy(), mapped)
+
+
+@pytest.fixture(params=["pandas", "polars"])
+def frame(request: pytest.FixtureRequest) -> Any:
+    """From rows and names to a frame."""
+    library = pytest.importorskip(request.param)
+    return lambda rows, names: library.DataFrame(dict(zip(names, rows.T, strict=True)))
+
+
+@all_of([learner for learner in LEARNERS if "warm_start" in inspect.signature(learner).parameters])
+def test_a_warm_start_goes_on_where_the_last_fit_ended(learner: Any) -> None:
+    """Two steps twice end elsewhere, and no worse, than two steps once; from cold they end the same."""
+    X, y = blobs(n=60)
+    option = "n_epochs" if "n_epochs" in inspect.signature(learner).parameters else "max_iter"
+    few = {**LIGHTER.get(learner.__name__, {}), option: 2}
+    if learner.__name__ == "SCML":
+        few["max_iter"] = 40
+    few["random_state"] = 0
+    cold, warm = learner(**few).fit(X, y), learner(**few, warm_start=True).fit(X, y)
+    A, B = X[:30], X[30:]
+    np.testing.assert_array_equal(warm.pair_distance(A, B), cold.pair_distance(A, B))
+    first = cold.objective_[-1]
+    again = cold.fit(X, y)
+    assert again.objective_[-1] == first
+    gone_on = warm.fit(X, y)
+    assert not np.allclose(gone_on.pair_distance(A, B), cold.pair_distance(A, B), rtol=1e-6)
+    if not hasattr(learner, "partial_fit"):  # an online one tells the mean loss of a pass
+        assert gone_on.objective_[-1] <= first + 1e-9 * abs(first)
+    with pytest.raises(InputError, match="features"):
+        gone_on.fit(X[:, :3], y)

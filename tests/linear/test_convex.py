@@ -323,6 +323,17 @@ def test_scml_keeps_the_direction_that_tells_classes() -> None:
     assert M[0, 0] > 20 * M[1, 1]
 
 
+def test_scml_learns_where_features_are_nearly_collinear() -> None:
+    """LDA of few rows finds directions in which rows differ by 1e-4: they must not be all of the basis."""
+    generator = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    X = generator.normal(size=(120, 3)) + 2 * generator.normal(size=(3, 3))[y]
+    X = np.column_stack([X, X.sum(axis=1) + 1e-4 * (y == 1) + 1e-5 * generator.normal(size=120)])
+    fitted = SCML(random_state=0, max_iter=500).fit(X, y)
+    assert fitted.objective_[-1] < 0.6  # 1 where all weights are zero
+    np.testing.assert_allclose((X @ fitted.basis_.T).std(axis=0), np.sqrt(X.var(axis=0).mean()))
+
+
 def test_scml_from_triplets_takes_their_differences() -> None:
     X = [[0.0, 0.0], [0.0, 2.0], [3.0, 0.0]]
     fitted = SCML(random_state=0, max_iter=300).fit(X, triplets=Triplets([0], [1], [2]))

@@ -19,7 +19,7 @@ from likewise.linear.lmnn import LargeMargin
 from likewise.linear.mcml import Collapse
 from likewise.linear.mlkr import regression_error
 from likewise.linear.nca import nca_objective
-from likewise.linear.neighbours import DROPPED, neighbour_blocks
+from likewise.linear.neighbours import DROPPED, Neighbours, neighbour_blocks
 from reference import linear as loops
 from reference.linear import standard_iris
 
@@ -36,6 +36,13 @@ def objectives(X: np.ndarray, y: np.ndarray) -> dict[str, tuple[Objective, Calla
         "MCML": (collapse.value, lambda L: loops.mcml(L, X, y)),
         "LMNN": (margin.value, lambda L: loops.lmnn(L, X, y, 2, 0.3)),
     }
+
+
+def chances(block: Neighbours) -> np.ndarray:
+    """p (b, n) of a block, zero where left out."""
+    table = block.table()
+    full = table if isinstance(table, np.ndarray) else table.toarray()
+    return full / block.sums[:, None]
 
 
 def rows(n: int, d: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,8 +97,7 @@ def test_what_the_softmax_leaves_out_is_bounded(seed: int, scale: float) -> None
     exact = np.exp(squares.min(axis=1)[:, None] - squares)
     exact /= exact.sum(axis=1)[:, None]
     for block in neighbour_blocks(mapped):
-        table = block.table(block.chance, 80)
-        table = table if isinstance(table, np.ndarray) else table.toarray()
+        table = chances(block)
         part = exact[block.start : block.stop]
         left_out = np.where(table == 0, part, 0).sum(axis=1)
         assert (left_out <= DROPPED).all()
@@ -109,7 +115,7 @@ def test_near_rows_far_from_the_centre_keep_their_distances(far: float) -> None:
     np.fill_diagonal(squares, np.inf)
     exact = np.exp(squares.min(axis=1)[:, None] - squares)
     [block] = neighbour_blocks(mapped)
-    table = block.table(block.chance, 40).toarray()
+    table = chances(block)
     np.testing.assert_allclose(table, exact / exact.sum(axis=1)[:, None], atol=1e-12)
 
 

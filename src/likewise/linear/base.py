@@ -123,6 +123,7 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
 
     def _rows(self, X: Any, *, reset: bool = True, least: int = 2, name: str = "X") -> Any:
         """Checked float64 rows: an array (n, d), or CSR where the learner takes sparse rows."""
+        last = getattr(self, "n_features_in_", None) if reset and getattr(self, "warm_start", False) else None
         try:
             rows = validate_data(
                 self,
@@ -134,6 +135,11 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
             )
         except ValueError as error:
             raise InputError(" ".join(str(error).split())) from error
+        if last is not None and rows.shape[1] != last:
+            self.n_features_in_ = last
+            raise InputError(
+                f"warm_start goes on with rows of {last} features; found {rows.shape[1]}; fit a clone"
+            )
         values = rows if isinstance(rows, np.ndarray) else rows.data
         if values.size and max(float(values.max()), -float(values.min())) > _LARGEST:
             raise InputError(

@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from likewise.linear.base import Progress, Solution
+from likewise.linear.base import MahalanobisLearner, Progress, Solution
 from likewise.linear.options import number, whole
+from likewise.linear.start import Init, Scaled, starting_components
 
-__all__ = ["check_descent", "descend"]
+__all__ = ["DescentLearner", "check_descent", "descend"]
 
 _Array = NDArray[np.float64]
+
+
+class DescentLearner(MahalanobisLearner):
+    """A learner whose objective is a smooth function of L; its ``fit`` ends in :meth:`_descend`."""
+
+    init: Init
+    max_iter: int
+    tol: float
+    random_state: Any
+
+    def _descend(
+        self,
+        rows: _Array,
+        space: Scaled,
+        codes: NDArray[np.int64] | None,
+        n_components: int,
+        function: Callable[[_Array], tuple[float, _Array]],
+        *,
+        told: Callable[[float], float] = float,
+    ) -> Self:
+        """Take where :func:`descend` ends from ``init`` or the last L; ``function`` is for scaled rows."""
+        start = starting_components(
+            self._beginning(self.init, n_components, rows.shape[1]),
+            space,
+            codes,
+            n_components,
+            random_state=self.random_state,
+        )
+        found = descend(
+            function, start, max_iter=self.max_iter, tol=self.tol, progress=self._progress(), told=told
+        )
+        return self._keep(rows, replace(found, components=found.components / space.unit))
 
 
 def descend(

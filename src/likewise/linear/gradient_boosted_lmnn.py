@@ -142,7 +142,9 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
     def transform(self, X: Any) -> _Array:
         """Rows (n, d) mapped by phi to (n, k), where Euclidean distance is the learned one."""
         check_is_fitted(self)
-        rows = self._rows(X, reset=False, least=1)
+        return self._mapped(self._rows(X, reset=False, least=1))
+
+    def _mapped(self, rows: _Array) -> _Array:
         mapped: _Array = rows @ self.components_.T
         for length, tree in zip(self.steps_, self.trees_, strict=True):
             mapped = mapped + length * np.asarray(tree.predict(rows)).reshape(mapped.shape)
@@ -151,7 +153,7 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
     def pair_distance(self, A: Any, B: Any) -> _Array:
         """``||phi(a) - phi(b)||`` row by row: A (n, d) and B (n, d) give (n,)."""
         first, second = self._row_pairs(A, B)
-        distances: _Array = np.linalg.norm(self.transform(first) - self.transform(second), axis=1)
+        distances: _Array = np.linalg.norm(self._mapped(first) - self._mapped(second), axis=1)
         return distances
 
     @property

@@ -129,7 +129,9 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
     def coordinates(self, X: Any) -> _Array:
         """Kernel principal coordinates of rows (n, d), (n, n_coordinates), before the learned map."""
         check_is_fitted(self)
-        rows = self._rows(X, reset=False, least=1)
+        return self._coordinates(self._rows(X, reset=False, least=1))
+
+    def _coordinates(self, rows: _Array) -> _Array:
         parts = []
         for start in range(0, len(rows), _ROWS):
             table = self._kernel(rows[start : start + _ROWS], self._support)
@@ -144,7 +146,9 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
     def pair_distance(self, A: Any, B: Any) -> _Array:
         """The learned distances row by row: A (n, d) and B (n, d) give (n,)."""
         first, second = self._row_pairs(A, B)
-        distances: _Array = np.linalg.norm(self.transform(first) - self.transform(second), axis=1)
+        distances: _Array = np.linalg.norm(
+            (self._coordinates(first) - self._coordinates(second)) @ self.components_.T, axis=1
+        )
         return distances
 
     @property

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from likewise.errors import InputError
-from likewise.linear.base import MahalanobisLearner, Solution
-from likewise.linear.descent import check_descent, descend
-from likewise.linear.neighbours import Products, Pull, squared_distances
+from likewise.linear.descent import DescentLearner, check_descent
+from likewise.linear.neighbours import Products, Pull, class_parts, class_ranges, squared_distances
 from likewise.linear.options import number, whole
-from likewise.linear.start import Init, scaled, starting_components
+from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import class_codes
 
 __all__ = ["LMNN", "LargeMargin"]
@@ -24,7 +23,7 @@ _Array = NDArray[np.float64]
 _Codes = NDArray[np.int64]
 
 
-class LMNN(MahalanobisLearner):
+class LMNN(DescentLearner):
     r"""Large margin nearest neighbours, as a function of L.
 
     ``(1 - mu) sum_{j~>i} d(i, j) + mu sum_{j~>i} sum_{l: y_l != y_i} [1 + d(i, j) - d(i, l)]_+``
@@ -99,12 +98,7 @@ class LMNN(MahalanobisLearner):
         k = self._dimension(rows.shape[1], self.n_components)
         space = scaled(rows)
         problem = LargeMargin.of(space.rows, codes, n_neighbors, weight)
-        start = starting_components(
-            self._beginning(self.init, k, rows.shape[1]), space, codes, k, random_state=self.random_state
-        )
-        found = descend(problem.value, start, max_iter=self.max_iter, tol=self.tol, progress=self._progress())
-        solution = Solution(found.components / space.unit, found.objective, found.converged, found.n_iter)
-        return self._keep(rows, solution)
+        return self._descend(rows, space, codes, k, problem.value)
 
 
 @dataclass(frozen=True)
@@ -142,7 +136,7 @@ class LargeMargin:
         """
         order = np.argsort(codes, kind="stable")
         rows, codes = rows[order], codes[order]
-        ends = np.stack([np.searchsorted(codes, codes, side) for side in ("left", "right")], axis=1)
+        ends = class_ranges(codes)
         counts = ends[:, 1] - ends[:, 0]
         if counts[0] == len(rows) or counts.max() < 2:
             what = "1 class" if counts[0] == len(rows) else "every row alone in its class"
@@ -195,9 +189,8 @@ class LargeMargin:
     ) -> tuple[NDArray[Any], NDArray[Any], _Array]:
         """Rows of other classes within reach: row in the block, column, and squared distance."""
         cells = products.nearness(start, stop)
-        for begin, end in np.unique(self.ends[start:stop], axis=0):
-            inside = slice(max(begin, start) - start, min(end, stop) - start)
-            cells[inside, begin:end] = -np.inf
+        for inside, alike in class_parts(self.ends, start, stop):
+            cells[inside, alike] = -np.inf
         room = products.rounding(start, stop) if products.coarse else 0.0
         flat = np.flatnonzero(cells > -(reach[start:stop] + room)[:, None])
         local, columns = np.divmod(flat, cells.shape[1])

@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.linear.base import MahalanobisLearner, Solution
-from likewise.linear.descent import check_descent, descend
+from likewise.linear.descent import DescentLearner, check_descent
 from likewise.linear.matrices import symmetric
 from likewise.linear.neighbours import Pull, neighbour_blocks
 from likewise.linear.scatter import class_means
-from likewise.linear.start import Init, scaled, starting_components
+from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import class_codes
 
 __all__ = ["MCML", "Collapse"]
@@ -23,7 +22,7 @@ _Array = NDArray[np.float64]
 _Codes = NDArray[np.int64]
 
 
-class MCML(MahalanobisLearner):
+class MCML(DescentLearner):
     r"""Maximally collapsing metric learning: ``min_{A >= 0} sum_i KL(p0_i || p_i)``.
 
     ``p_ij`` is proportional to ``exp(-d_A(i, j))``, and ``p0_i`` uniform on the other rows of the class of
@@ -88,13 +87,7 @@ class MCML(MahalanobisLearner):
             what = "1 class" if len(self.classes_) == 1 else "every row alone in its class"
             raise InputError(f"y must name two classes or more, one of them with two rows; found {what}")
         space = scaled(rows)
-        problem = Collapse.of(space.rows, codes)
-        start = starting_components(
-            self._beginning(self.init, k, rows.shape[1]), space, codes, k, random_state=self.random_state
-        )
-        found = descend(problem.value, start, max_iter=self.max_iter, tol=self.tol, progress=self._progress())
-        solution = Solution(found.components / space.unit, found.objective, found.converged, found.n_iter)
-        return self._keep(rows, solution)
+        return self._descend(rows, space, codes, k, Collapse.of(space.rows, codes).value)
 
 
 @dataclass(frozen=True)
@@ -133,6 +126,5 @@ class Collapse:
         for block in neighbour_blocks(mapped):
             has = self.counts[block.start : block.stop] > 0
             value += float(block.log_total[has].sum())
-            slopes = -block.chance * block.of_rows(has)
-            pull.add(block.start, block.table(slopes, len(mapped)))
+            pull.add(block.start, block.table(), np.where(has, -1 / block.sums, 0.0))
         return value, 2 * moved + pull.gradient().T @ self.rows

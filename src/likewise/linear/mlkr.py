@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.linear.base import MahalanobisLearner, Solution
-from likewise.linear.descent import check_descent, descend
+from likewise.linear.descent import DescentLearner, check_descent
 from likewise.linear.neighbours import Pull, neighbour_blocks
-from likewise.linear.start import Init, scaled, starting_components
+from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import targets_of
 
 __all__ = ["MLKR", "regression_error"]
@@ -19,7 +18,7 @@ __all__ = ["MLKR", "regression_error"]
 _Array = NDArray[np.float64]
 
 
-class MLKR(MahalanobisLearner):
+class MLKR(DescentLearner):
     r"""Metric learning for kernel regression: ``min_L sum_i (y_i - yhat_i)^2``.
 
     ``yhat_i = sum_{j != i} k_ij y_j / sum_{j != i} k_ij`` with ``k_ij = exp(-||L x_i - L x_j||^2)``. Not
@@ -85,19 +84,14 @@ class MLKR(MahalanobisLearner):
         spread = largest * float(np.std(targets / largest))
         standard = (targets - targets.mean()) / spread
         space = scaled(rows)
-        start = starting_components(
-            self._beginning(self.init, k, rows.shape[1]), space, None, k, random_state=self.random_state
-        )
-        found = descend(
-            lambda components: regression_error(components, space.rows, standard),
-            start,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            progress=self._progress(),
+        return self._descend(
+            rows,
+            space,
+            None,
+            k,
+            lambda L: regression_error(L, space.rows, standard),
             told=lambda value: value * spread**2,
         )
-        solution = Solution(found.components / space.unit, found.objective, found.converged, found.n_iter)
-        return self._keep(rows, solution)
 
 
 def regression_error(components: _Array, rows: _Array, targets: _Array) -> tuple[float, _Array]:
@@ -107,9 +101,9 @@ def regression_error(components: _Array, rows: _Array, targets: _Array) -> tuple
     value = 0.0
     for block in neighbour_blocks(mapped):
         own, others = targets[block.start : block.stop], block.of_columns(targets)
-        predicted = block.total(block.chance * others)
+        predicted = block.table() @ targets / block.sums
         error = own - predicted
         value += float(error @ error)
-        slopes = block.chance * (others - block.of_rows(predicted)) * block.of_rows(2 * error)
-        pull.add(block.start, block.table(slopes, len(mapped)))
+        block.weights *= others - block.of_rows(predicted)
+        pull.add(block.start, block.table(), 2 * error / block.sums)
     return value, pull.gradient().T @ rows

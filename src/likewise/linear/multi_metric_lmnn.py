@@ -118,7 +118,7 @@ class MultiMetricLMNN(Learner):
             Classes of the rows of B; by default those that ``predict`` gives.
         """
         first, second = self._row_pairs(A, B)
-        known = self.predict(second) if labels is None else np.asarray(labels)
+        known = self._predicted(second) if labels is None else np.asarray(labels)
         places = np.searchsorted(self.classes_, known) if len(known) else np.empty(0, dtype=np.int64)
         places = np.minimum(places, len(self.classes_) - 1)
         if known.shape != (len(first),) or not (self.classes_[places] == known).all():
@@ -132,7 +132,9 @@ class MultiMetricLMNN(Learner):
     def predict(self, X: Any) -> NDArray[Any]:
         """Classes of rows (n, d), by vote of the ``n_neighbors`` nearest rows, each by its own metric."""
         check_is_fitted(self)
-        rows = self._rows(X, reset=False, least=1)
+        return self._predicted(self._rows(X, reset=False, least=1))
+
+    def _predicted(self, rows: _Array) -> NDArray[Any]:
         count = min(whole("n_neighbors", self.n_neighbors), len(self._known))
         votes = np.empty((len(rows), count), dtype=np.int64)
         for start in range(0, len(rows), _ROWS):

@@ -8,18 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.linear.base import MahalanobisLearner, Solution
-from likewise.linear.descent import check_descent, descend
-from likewise.linear.neighbours import Pull, neighbour_blocks
-from likewise.linear.start import Init, scaled, starting_components
+from likewise.linear.descent import DescentLearner, check_descent
+from likewise.linear.neighbours import Pull, class_ranges, neighbour_blocks
+from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import class_codes
 
 __all__ = ["NCA", "nca_objective"]
 
 _Array = NDArray[np.float64]
 
+_LEAST = 1e-290  # a smaller chance has no inverse
 
-class NCA(MahalanobisLearner):
+
+class NCA(DescentLearner):
     r"""Neighbourhood components analysis: ``max_L sum_i p_i``, ``p_i = sum_{j in C_i} p_ij``.
 
     ``p_ij = exp(-||L x_i - L x_j||^2) / sum_{k != i} exp(-||L x_i - L x_k||^2)``, and C_i the other rows of
@@ -61,7 +62,7 @@ class NCA(MahalanobisLearner):
         n_components: int | None = None,
         init: Init = "auto",
         max_iter: int = 50,
-        tol: float = 1e-5,
+        tol: float = 1e-7,
         warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
@@ -83,30 +84,21 @@ class NCA(MahalanobisLearner):
         if len(self.classes_) == len(rows):
             raise InputError("y must give some class two rows; every row is alone in its class")
         space = scaled(rows)
-        start = starting_components(
-            self._beginning(self.init, k, rows.shape[1]), space, codes, k, random_state=self.random_state
-        )
-        found = descend(
-            lambda components: nca_objective(components, space.rows, codes),
-            start,
-            max_iter=self.max_iter,
-            tol=self.tol,
-            progress=self._progress(),
-        )
-        solution = Solution(found.components / space.unit, found.objective, found.converged, found.n_iter)
-        return self._keep(rows, solution)
+        return self._descend(rows, space, codes, k, lambda L: nca_objective(L, space.rows, codes))
 
 
 def nca_objective(components: _Array, rows: _Array, codes: NDArray[np.int64]) -> tuple[float, _Array]:
     """``-sum_i p_i`` and its gradient by L (k, d), for centred rows (n, d)."""
+    order = np.argsort(codes, kind="stable")
+    rows, ranges = rows[order], class_ranges(codes[order])
     mapped = rows @ components.T
     pull = Pull(mapped)
     value = 0.0
     for block in neighbour_blocks(mapped):
-        same = block.of_rows(codes[block.start : block.stop]) == block.of_columns(codes)
-        right = block.chance * same
-        own = block.total(right)
+        own = block.own_class(ranges) / block.sums
         value -= float(own.sum())
-        right -= block.chance * block.of_rows(own)
-        pull.add(block.start, block.table(right, len(mapped)))
+        # The slopes, p_ij ([j in C_i] - p_i), are -p_i p_ij (1 - [j in C_i] / p_i).
+        factor = np.where(own > _LEAST, 1 - 1 / np.maximum(own, _LEAST), 0.0)
+        block.scale_own_class(ranges, factor)
+        pull.add(block.start, block.table(), -own / block.sums)
     return value, pull.gradient().T @ rows

@@ -4,30 +4,46 @@ Row i picks neighbour j with ``p_ij = exp(-d_ij) / sum_{k != i} exp(-d_ik)``, d 
 rows, p_ii = 0. Everything is float64. A block is some rows by all columns, so memory is linear in n. Columns
 whose weight is below :data:`DROPPED` / n of the row's largest are left out: together they hold less than
 ``DROPPED`` of a row's probability.
+
+A pass over a block costs as much as a product with ten columns, so there are few: weights stay as they are,
+not divided by their sums, and factors of rows go into the products. PyTorch makes products with full tables,
+as it adds into what is there, and for narrow ones takes half of NumPy's time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse
+import torch
 from numpy.typing import NDArray
 
-__all__ = ["DROPPED", "Neighbours", "Products", "Pull", "neighbour_blocks", "squared_distances"]
+__all__ = [
+    "DROPPED",
+    "Neighbours",
+    "Products",
+    "Pull",
+    "class_parts",
+    "class_ranges",
+    "neighbour_blocks",
+    "squared_distances",
+]
 
 _Array = NDArray[np.float64]
 
 DROPPED = 1e-12
 
 _CELLS = 2**19  # of a block: 4 MB
-_DENSE = 0.2  # from this part of kept cells on, products with all cells are faster
+_DENSE = 0.08  # from this part of kept cells on, products with all cells are faster
 _FINE = 1e5  # squared norms above which products lose digits that matter
 
 
+@dataclass
 class Neighbours:
-    """The kept cells of a block of rows: a full table (b, n), or a list of (row, column).
+    """The kept cells of a block of rows: a full table (b, n), or a list of cells by row.
 
     Functions of cells work on both: vectors of rows and of columns are spread over the cells by
     :meth:`of_rows` and :meth:`of_columns`, and summed over each row by :meth:`total`.
@@ -36,80 +52,137 @@ class Neighbours:
     ----------
     start, stop : int
         The rows.
+    n_columns : int
+        n.
+    weights : float64 array
+        ``exp(-d_ij)`` of each kept cell, divided by its row's largest. A block's user may overwrite them.
+    sums : float64 array (b,)
+        Of each row's weights: ``p = weights / sums``.
     log_total : float64 array (b,)
         ``log sum_k exp(-d_ik)``.
-    chance : float64 array
-        p of each kept cell.
-    local, columns : int arrays (c,), or None
-        The list of cells, by row from 0 in this block, sorted by row; None where the table is full.
+    begins, columns : int32 arrays (b + 1,) and (c,), or None
+        The list: where each row's cells begin, and their columns; None where the table is full.
     """
 
-    def __init__(
-        self,
-        start: int,
-        stop: int,
-        log_total: _Array,
-        chance: _Array,
-        local: NDArray[Any] | None,
-        columns: NDArray[Any] | None,
-    ) -> None:
-        self.start, self.stop = start, stop
-        self.log_total, self.chance = log_total, chance
-        self._local, self._columns = local, columns
+    start: int
+    stop: int
+    n_columns: int
+    weights: _Array
+    sums: _Array
+    log_total: _Array
+    begins: NDArray[Any] | None = None
+    columns: NDArray[Any] | None = None
 
     def of_rows(self, vector: NDArray[Any]) -> NDArray[Any]:
         """A vector over the block's rows (b,), spread over the cells."""
-        spread: NDArray[Any] = vector[:, None] if self._local is None else vector[self._local]
-        return spread
+        if self.begins is None:
+            return vector[:, None]
+        return np.repeat(vector, np.diff(self.begins))
 
     def of_columns(self, vector: NDArray[Any]) -> NDArray[Any]:
         """A vector over all rows (n,), spread over the cells by column."""
-        spread: NDArray[Any] = vector[None, :] if self._columns is None else vector[self._columns]
+        spread: NDArray[Any] = vector[None, :] if self.columns is None else vector[self.columns]
         return spread
 
     def total(self, cells: _Array) -> _Array:
         """The sum over each row's cells, (b,)."""
-        if self._local is None:
+        if self.begins is None:
             return np.asarray(cells.sum(axis=1))
-        return np.bincount(self._local, cells, self.stop - self.start).astype(np.float64, copy=False)
+        return np.asarray(np.add.reduceat(cells, self.begins[:-1]))  # no row is without a cell
 
-    def table(self, cells: _Array, n_columns: int) -> Any:
-        """Cells as a table (b, n), full or sparse."""
-        if self._local is None or self._columns is None:
-            return cells
-        begin = np.searchsorted(self._local, np.arange(self.stop - self.start + 1))
-        shape = (self.stop - self.start, n_columns)
-        return scipy.sparse.csr_array((cells, self._columns, begin), shape=shape)
+    def own_class(self, ranges: NDArray[np.int64]) -> _Array:
+        """The sum of weights over the columns of each row's own class, (b,); rows are in order of class."""
+        if self.begins is None:
+            sums = np.empty(self.stop - self.start)
+            for rows, columns in class_parts(ranges, self.start, self.stop):
+                sums[rows] = self.weights[rows, columns].sum(axis=1)
+            return sums
+        return self.total(np.where(self._inside(ranges), self.weights, 0.0))
+
+    def scale_own_class(self, ranges: NDArray[np.int64], factor: _Array) -> None:
+        """Multiply the weights of each row's own class by the row's factor (b,)."""
+        if self.begins is None:
+            for rows, columns in class_parts(ranges, self.start, self.stop):
+                self.weights[rows, columns] *= factor[rows, None]
+        else:
+            self.weights[:] = np.where(
+                self._inside(ranges), self.of_rows(factor) * self.weights, self.weights
+            )
+
+    def table(self) -> Any:
+        """The weights as a table (b, n), full or sparse."""
+        if self.begins is None or self.columns is None:
+            return self.weights
+        shape = (self.stop - self.start, self.n_columns)
+        return scipy.sparse.csr_array((self.weights, self.columns, self.begins), shape=shape)
+
+    def _inside(self, ranges: NDArray[np.int64]) -> NDArray[np.bool_]:
+        begin, end = (self.of_rows(side[self.start : self.stop]) for side in ranges.T)
+        inside: NDArray[np.bool_] = (self.columns >= begin) & (self.columns < end)
+        return inside
 
 
 class Pull:
     """The gradient by mapped rows y of ``sum_ij slopes_ij ||y_i - y_j||^2``, gathered over blocks."""
 
     def __init__(self, mapped: _Array) -> None:
-        self._mapped = mapped
-        self._weight = np.zeros(len(mapped))
-        self._drawn = np.zeros_like(mapped)
+        # The column of ones sums the slopes along the way.
+        self._mapped = np.concatenate([mapped, np.ones((len(mapped), 1))], axis=1)
+        self._drawn = np.zeros_like(self._mapped)
 
-    def add(self, start: int, table: Any) -> None:
-        """Take the slopes of a block of rows by all columns: a table (b, n), full or sparse."""
+    def add(self, start: int, table: Any, factor: _Array | None = None) -> None:
+        """Take the slopes of a block of rows by all columns: a table (b, n), full or sparse.
+
+        With ``factor`` (b,) the slopes of a row are its factor times its part of the table.
+        """
         rows = slice(start, start + table.shape[0])
-        self._weight[rows] += table @ np.ones(table.shape[1])
-        self._weight += np.ones(table.shape[0]) @ table
-        self._drawn[rows] += table @ self._mapped
-        self._drawn += table.T @ self._mapped[rows]
+        each = 1.0 if factor is None else factor[:, None]
+        back = self._mapped[rows] * each
+        if isinstance(table, np.ndarray):
+            full, drawn = torch.from_numpy(table), torch.from_numpy(self._drawn)
+            out = (full @ torch.from_numpy(self._mapped)).numpy()
+            drawn.addmm_(full.T, torch.from_numpy(back))
+        else:
+            out = table @ self._mapped
+            self._drawn += table.T @ back
+        self._drawn[rows] += out * each
 
     def gradient(self) -> _Array:
         """The gradient, (n, k)."""
-        pulled: _Array = 2 * (self._weight[:, None] * self._mapped - self._drawn)
+        pulled: _Array = 2 * (self._drawn[:, -1:] * self._mapped[:, :-1] - self._drawn[:, :-1])
         return pulled
+
+
+def class_ranges(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Where each row's class begins and ends, (n, 2), for codes in order.
+
+    >>> class_ranges(np.array([0, 0, 1])).tolist()
+    [[0, 2], [0, 2], [2, 3]]
+    """
+    sides: NDArray[np.int64] = np.stack(
+        [np.searchsorted(codes, codes, "left"), np.searchsorted(codes, codes, "right")], axis=1
+    )
+    return sides
+
+
+def class_parts(ranges: NDArray[np.int64], start: int, stop: int) -> Iterator[tuple[slice, slice]]:
+    """The classes of a block of rows: their rows, counted from the block's first, and their columns."""
+    begin = start
+    while begin < stop:
+        first, end = (int(side) for side in ranges[begin])
+        yield slice(begin - start, min(end, stop) - start), slice(first, end)
+        begin = end
 
 
 def neighbour_blocks(mapped: _Array) -> Iterator[Neighbours]:
     """Go over all rows of mapped rows (n, k) by blocks; rows should be centred.
 
+    A block holds until the next is asked for.
+
     >>> [block] = neighbour_blocks(np.array([[0.0], [1.0], [9.0]]))
-    >>> block.total(block.chance)
-    array([1., 1., 1.])
+    >>> block.weights.round(3)[:2]
+    array([[0., 1., 0.],
+           [1., 0., 0.]])
     """
     n = len(mapped)
     products = Products(mapped)
@@ -120,23 +193,23 @@ def neighbour_blocks(mapped: _Array) -> Iterator[Neighbours]:
         largest = cells.max(axis=1)
         kept = cells >= (largest - cutoff - 2 * products.rounding(start, stop))[:, None]
         if not products.coarse and np.count_nonzero(kept) > _DENSE * kept.size:
-            cells -= largest[:, None]
-            weights = np.exp(cells)
+            torch.from_numpy(cells).sub_(torch.from_numpy(largest)[:, None]).exp_()
+            weights = cells
             sums = weights.sum(axis=1)
-            weights /= sums[:, None]
-            yield Neighbours(start, stop, np.log(sums) + largest, weights, None, None)
+            yield Neighbours(start, stop, n, weights, sums, np.log(sums) + largest)
             continue
         flat = np.flatnonzero(kept)
-        local, columns = np.divmod(flat, n)
+        begins = np.searchsorted(flat, np.arange(stop - start + 1) * n).astype(np.int32)
+        local = np.repeat(np.arange(stop - start), np.diff(begins))
+        columns = (flat - local * n).astype(np.int32)
         if products.coarse:
             values = -squared_distances(mapped, local + start, columns)
-            largest = np.full(stop - start, -np.inf)
-            np.maximum.at(largest, local, values)
+            largest = np.maximum.reduceat(values, begins[:-1])
         else:
             values = cells.ravel()[flat]
         weights = np.exp(values - largest[local])
-        sums = np.bincount(local, weights=weights, minlength=stop - start)
-        yield Neighbours(start, stop, np.log(sums) + largest, weights / sums[local], local, columns)
+        sums = np.add.reduceat(weights, begins[:-1])
+        yield Neighbours(start, stop, n, weights, sums, np.log(sums) + largest, begins, columns)
 
 
 class Products:
@@ -152,10 +225,10 @@ class Products:
         self.coarse = bool(self._norms.max(initial=0.0) > _FINE)
         # One product gives minus the squared distances.
         ones = np.ones((n, 1))
-        self._left = np.concatenate([2 * mapped, -self._norms[:, None], -ones], axis=1)
-        self._right = np.concatenate([mapped, ones, self._norms[:, None]], axis=1).T
-        self._size = int(np.clip(_CELLS // n, 64, 256))
-        self._table = np.empty((min(self._size, n), n))
+        self._left = torch.from_numpy(np.concatenate([2 * mapped, -self._norms[:, None], -ones], axis=1))
+        self._right = torch.from_numpy(np.concatenate([mapped, ones, self._norms[:, None]], axis=1)).T
+        self._size = int(np.clip(_CELLS // n, 128, 256))
+        self._table = torch.empty((min(self._size, n), n), dtype=torch.float64)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """First row and end of each block."""
@@ -165,7 +238,8 @@ class Products:
 
     def nearness(self, start: int, stop: int) -> _Array:
         """Minus the squared distances of some rows to all, (b, n); overwritten by the next call."""
-        cells: _Array = np.matmul(self._left[start:stop], self._right, out=self._table[: stop - start])
+        table = self._table[: stop - start]
+        cells: _Array = torch.matmul(self._left[start:stop], self._right, out=table).numpy()
         return cells
 
     def rounding(self, start: int, stop: int) -> _Array:

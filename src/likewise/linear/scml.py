@@ -220,7 +220,11 @@ def _differences(rows: _Array, triplets: Triplets, count: int, generator: np.ran
 
 
 def _local_directions(rows: _Array, codes: _Codes, count: int, generator: np.random.Generator) -> _Array:
-    """LDA directions of the nearest 10, 20 and 50 rows of each class, around drawn rows."""
+    """LDA directions of the nearest 10, 20 and 50 rows of each class, around drawn rows; (count, d).
+
+    Along each the rows deviate by 1: of collinear features LDA finds directions in which rows hardly
+    differ, and at unit length no weight within reach would make those count.
+    """
     n_classes = int(codes.max()) + 1
     members = [np.flatnonzero(codes == code) for code in range(n_classes)]
     each = max(1, min(n_classes - 1, rows.shape[1]))
@@ -237,7 +241,9 @@ def _local_directions(rows: _Array, codes: _Codes, count: int, generator: np.ran
             break
     if not made:
         raise InputError("X must vary: all its rows are equal")
-    return np.concatenate(found)[:count]
+    directions = np.concatenate(found)[:count]
+    scaled_directions: _Array = directions / (rows @ directions.T).std(axis=0)[:, None]
+    return scaled_directions
 
 
 def _nearest(rows: _Array, own: _Codes, centre: _Array, size: int) -> _Codes:
