@@ -91,8 +91,9 @@ def test_list_names_what_there_is(likewise, kind: str, known: str | None) -> Non
 
 def test_list_methods_are_those_that_train_takes(likewise) -> None:
     from likewise.training import METHODS
+    from likewise.training.linear_heads import linear_methods
 
-    assert json.loads(likewise("list", "methods", "--json").out) == sorted(METHODS)
+    assert json.loads(likewise("list", "methods", "--json").out) == sorted([*METHODS, *linear_methods()])
 
 
 def test_doctor_names_versions_extras_and_data(likewise) -> None:

@@ -24,6 +24,7 @@ from likewise.errors import DataError, InputError
 from likewise.model import Model
 from likewise.settings import TrainingSettings, merged_settings, read_toml, settings_from_mapping
 from likewise.training import (
+    METHODS,
     Batches,
     Epoch,
     Plan,
@@ -164,6 +165,17 @@ def train(
                 f"{records.name}: the data isn't what the run in {out if config is None else config} was "
                 "trained on; name DATA to train on what is there now, elsewhere"
             )
+        if chosen.method is not None and chosen.method not in METHODS:
+            from likewise.training.linear_heads import linear_methods, train_linear_head  # loads them all
+
+            if chosen.method in linear_methods():
+                for name, own in (("loss", own_loss), ("distance", distance), ("sampler", own_sampler)):
+                    if own is not None:
+                        raise InputError(f"{name} doesn't apply to method {chosen.method}; leave it out")
+                model = train_linear_head(records, chosen, own_encoder, device=device, callbacks=callbacks)
+                if folder is not None and folder.writes:
+                    model.save(folder.path)
+                return model
         plan = plan_from(records, chosen, own_encoder, own_loss, distance, own_sampler, device)
         made = own_encoder if own_encoder is not None else encoder_of(plan)
         watchers: list[Callable[[Epoch], None]] = [*callbacks]

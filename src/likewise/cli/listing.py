@@ -33,8 +33,10 @@ def run(request: argparse.Namespace) -> None:
 
 def _methods() -> Mapping[str, str]:
     from likewise.training import METHODS
+    from likewise.training.linear_heads import linear_methods
 
-    return {name: method.about for name, method in METHODS.items()}
+    linear = {name: _about(kind) for name, kind in linear_methods().items()}
+    return {name: method.about for name, method in METHODS.items()} | linear
 
 
 def _losses() -> Mapping[str, str]:
@@ -44,14 +46,26 @@ def _losses() -> Mapping[str, str]:
 
     kinds = {name: getattr(losses, name) for name in losses.__all__}
     return {
-        name: (kind.__doc__ or "").strip().splitlines()[0]
+        name: _about(kind)
         for name, kind in kinds.items()
         if isinstance(kind, type) and issubclass(kind, losses.Loss) and not isabstract(kind)
     }
 
 
 def _estimators() -> Mapping[str, str]:
-    return {}
+    from likewise import linear
+    from likewise.linear.base import Learner
+
+    kinds = {name: getattr(linear, name) for name in linear.__all__}
+    return {
+        name: _about(kind)
+        for name, kind in kinds.items()
+        if isinstance(kind, type) and issubclass(kind, Learner)
+    }
+
+
+def _about(kind: type) -> str:
+    return (kind.__doc__ or "").strip().splitlines()[0]
 
 
 def _datasets() -> Mapping[str, str]:

@@ -15,7 +15,7 @@ from likewise.settings import TrainingSettings
 __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "learn an embedding from what is alike, and save it"
-_OPTIONS = ("label", "skip_bad", "method", "epochs", "seed")
+_OPTIONS = ("label", "skip_bad", "method", "encoder", "epochs", "seed")
 _LETTERS = {int: "N", float: "X"}
 
 
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = {one.name: one for one in fields(TrainingSettings)}
     for name in _OPTIONS:
         one, flag = named[name], f"--{name.replace('_', '-')}"
-        kind = one.metadata["rule"].kind
+        kind = str if one.metadata["rule"].or_text else one.metadata["rule"].kind
         if kind is bool:
             parser.add_argument(flag, action="store_true", default=None, help=one.metadata["about"])
         else:

@@ -334,9 +334,14 @@ def method_from_name(name: str) -> Method:
     """
     if name in METHODS:
         return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=1)
+    from likewise.training.linear_heads import linear_methods  # heavy, and needed after a mistake alone
+
+    near = difflib.get_close_matches(name, [*METHODS, *linear_methods()], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"method must be one of {', '.join(METHODS)}; found {name!r}{hint}")
+    raise InputError(
+        f"method must be one of {', '.join(METHODS)}, or a linear learner, as lmnn (likewise list methods); "
+        f"found {name!r}{hint}"
+    )
 
 
 def method_for(supervision: Supervision, name: str | None) -> Method:
