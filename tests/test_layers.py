@@ -13,6 +13,7 @@ FLOORS = (
     "__main__",
     "cli",
     "serve",
+    "bench",
     "recipes",
     "api",
     "report",

@@ -13,6 +13,7 @@ from typing import NoReturn
 from likewise import __version__
 from likewise.cli import (
     audit,
+    bench,
     compare,
     demo,
     doctor,
@@ -46,6 +47,7 @@ _COMMANDS = {
     "export": export,
     "audit": audit,
     "compare": compare,
+    "bench": bench,
     "report": report,
     "reproduce": reproduce,
     "list": listing,
