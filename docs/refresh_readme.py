@@ -1,7 +1,7 @@
 """Write again what the README shows of this code: the picture, the figures, the file tree.
 
 ``make readme`` does all of it, in about a minute, as the demo runs; ``python docs/refresh_readme.py --tree``
-the file tree and the table of losses alone.
+the file trees, the table of losses and the list of results alone.
 """
 
 from __future__ import annotations
@@ -16,22 +16,61 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "src" / "likewise"
 README = ROOT / "README.md"
 PICTURES = ROOT / "docs" / "images"
+FILES = ROOT / "docs" / "files.md"
+RESULTS = ROOT / "docs" / "results"
 
 
 def tree() -> str:
-    """The package's files, each with a clause of its docstring."""
-    return "\n".join(["```", "src/likewise/", *_branch(PACKAGE, 1), "```"])
+    """The package's folders and the files beside them, each with a clause of its docstring."""
+    return "\n".join(["```", "src/likewise/", *_branch(PACKAGE, 1, deepest=1), "```"])
 
 
-def _branch(folder: Path, depth: int) -> list[str]:
+def files() -> str:
+    """The page of all files of the package."""
+    lines = [
+        "# Every file",
+        "",
+        "Written by `python docs/refresh_readme.py --tree`; don't edit it by hand.",
+        "",
+    ]
+    return "\n".join([*lines, "```", "src/likewise/", *_branch(PACKAGE, 1), "```", ""])
+
+
+def results() -> str:
+    """The page that lists the measured pages: what wrote each, at which commit, over how many seeds."""
+    lines = [
+        "# Results",
+        "",
+        "Every page here was written by the program that measured it. This list is made of them",
+        "",
+    ]
+    lines[2] += " by `python docs/refresh_readme.py --tree`."
+    lines += ["| page | written by | commit | seeds |", f"|{' --- |' * 4}"]
+    for page in sorted(RESULTS.glob("*.md")):
+        if page.name != "README.md":
+            lines.append(f"| [{page.stem}]({page.name}) | {' | '.join(_origin(page.read_text('utf-8')))} |")
+    return "\n".join([*lines, ""])
+
+
+def _origin(text: str) -> tuple[str, str, str]:
+    """The command, the commit and the seeds that a page tells of itself, "-" for what it doesn't tell."""
+    rows = dict(re.findall(r"^\| (command|commit|seeds|seeds run) \| (.*?) \|$", text, re.MULTILINE))
+    said = re.search(r"[Ww]ritten by (`[^`]+`)(?:.*?at commit `?(\w+)`?)?", text, re.DOTALL)
+    command, commit = said.groups() if said else (None, None)
+    seeds = rows.get("seeds run") or (str(len(rows["seeds"].split(","))) if "seeds" in rows else "-")
+    return rows.get("command") or command or "-", rows.get("commit") or commit or "-", seeds
+
+
+def _branch(folder: Path, depth: int, *, deepest: int = 9) -> list[str]:
     lines = []
+    width = 23 if deepest == 1 else 33
     for path in sorted(folder.iterdir()):
         own = path / "__init__.py" if path.is_dir() else path
         if own.suffix != ".py" or not own.is_file() or (path.name == "__init__.py" and depth > 1):
             continue
-        lines.append(f"{'  ' * depth + path.name + '/' * path.is_dir():<24}{_clause(own)}")
-        if path.is_dir():
-            lines += _branch(path, depth + 1)
+        lines.append(f"{'  ' * depth + path.name + '/' * path.is_dir():<{width}} {_clause(own)}")
+        if path.is_dir() and depth < deepest:
+            lines += _branch(path, depth + 1, deepest=deepest)
     return lines
 
 
@@ -115,6 +154,8 @@ def main() -> None:
         PICTURES.mkdir(parents=True, exist_ok=True)
         text = replace(text, "figures", figures())
     README.write_text(text, "utf-8")
+    FILES.write_text(files(), "utf-8")
+    (RESULTS / "README.md").write_text(results(), "utf-8")
 
 
 if __name__ == "__main__":

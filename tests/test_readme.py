@@ -75,6 +75,12 @@ def test_local_links_and_pictures_lead_somewhere() -> None:
 
 def test_the_file_tree_is_that_of_the_package(refresh: ModuleType) -> None:
     assert refresh.replace(TEXT, "tree", refresh.tree()) == TEXT, "run: python docs/refresh_readme.py --tree"
+    assert refresh.FILES.read_text("utf-8") == refresh.files(), "run: python docs/refresh_readme.py --tree"
+
+
+def test_every_measured_page_is_listed(refresh: ModuleType) -> None:
+    listed = (refresh.RESULTS / "README.md").read_text("utf-8")
+    assert listed == refresh.results(), "run: python docs/refresh_readme.py --tree"
 
 
 def test_the_figures_stand_in_their_place(refresh: ModuleType) -> None:
