@@ -30,6 +30,7 @@ _EXTRAS = {
     "map": ("maps by UMAP", ("umap-learn",)),
     "tracking": ("TensorBoard", ("tensorboard",)),
     "control": ("environments to act in", ("gymnasium",)),
+    "tuning": ("hyper-parameters tried by likewise bench", ("optuna",)),
     "dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy")),
 }
 

@@ -73,12 +73,9 @@ class ConvNet(Encoder):
         coarse = (min(height, _COARSE), min(breadth, _COARSE))
         self.shortcut: nn.Module | None = None
         if shortcut and dimension is not None:
-            self.shortcut = nn.Sequential(
-                nn.AdaptiveAvgPool2d(coarse),
-                nn.Flatten(),
-                nn.Linear(channels * coarse[0] * coarse[1], dimension, bias=False),
-            )
-            nn.init.orthogonal_(self.shortcut[2].weight)
+            linear = nn.Linear(channels * coarse[0] * coarse[1], dimension, bias=False)
+            nn.init.orthogonal_(linear.weight)
+            self.shortcut = nn.Sequential(nn.AdaptiveAvgPool2d(coarse), nn.Flatten(), linear)
         layers: list[nn.Module] = []
         block = 0
         while block == 0 or min(height, breadth) > 4:
@@ -115,4 +112,8 @@ class ConvNet(Encoder):
 
 
 def _block(channels: int, out: int, *, stride: int = 1) -> list[nn.Module]:
-    return [nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False), nn.GroupNorm(8, out), nn.ReLU()]
+    return [
+        nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False),
+        nn.GroupNorm(8, out),
+        nn.ReLU(),
+    ]
