@@ -24,32 +24,30 @@ def run(request: argparse.Namespace) -> None:
     if request.json:
         print(json.dumps(sorted(found)))
         return
-    width = max((len(name) for name in found), default=0)
-    for name in sorted(found):
-        print(f"{name:<{width}}  {found[name]}".rstrip())
-    if not found:
-        print(f"this version has no {request.kind}")
+    width = max(len(name) for name in found)
+    for name, about in found.items():
+        print(f"{name:<{width}}  {about}")
 
 
 def _methods() -> Mapping[str, str]:
     from likewise.training import METHODS
     from likewise.training.linear_heads import linear_methods
 
-    linear = {name: _about(kind) for name, kind in linear_methods().items()}
-    return {name: method.about for name, method in METHODS.items()} | linear
+    linear = {name: f"linear, on fixed features: {_about(kind)}" for name, kind in linear_methods().items()}
+    return _sorted({name: method.about for name, method in METHODS.items()}) | _sorted(linear)
 
 
 def _losses() -> Mapping[str, str]:
-    from inspect import isabstract
-
     from likewise import losses
 
     kinds = {name: getattr(losses, name) for name in losses.__all__}
-    return {
-        name: _about(kind)
-        for name, kind in kinds.items()
-        if isinstance(kind, type) and issubclass(kind, losses.Loss) and not isabstract(kind)
-    }
+    return _sorted(
+        {
+            name: _about(kind)
+            for name, kind in kinds.items()
+            if isinstance(kind, type) and issubclass(kind, losses.Loss) and kind is not losses.Loss
+        }
+    )
 
 
 def _estimators() -> Mapping[str, str]:
@@ -57,15 +55,25 @@ def _estimators() -> Mapping[str, str]:
     from likewise.linear.base import Learner
 
     kinds = {name: getattr(linear, name) for name in linear.__all__}
-    return {
-        name: _about(kind)
-        for name, kind in kinds.items()
-        if isinstance(kind, type) and issubclass(kind, Learner)
-    }
+    return _sorted(
+        {
+            name: _about(kind)
+            for name, kind in kinds.items()
+            if isinstance(kind, type) and issubclass(kind, Learner)
+        }
+    )
+
+
+def _sorted(told: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(told.items(), key=lambda item: item[0].lower()))
 
 
 def _about(kind: type) -> str:
-    return (kind.__doc__ or "").strip().splitlines()[0]
+    """The first line of its docstring, without marks for code and references."""
+    import re
+
+    first = (kind.__doc__ or "").strip().splitlines()[0]
+    return re.sub(r":\w+:`~?([\w.]+)`", r"\1", first).replace("``", "")
 
 
 def _datasets() -> Mapping[str, str]:
@@ -75,13 +83,13 @@ def _datasets() -> Mapping[str, str]:
     for name, held in SHARED.items():
         missing = missing_files(name)
         told[name] = f"{held.summary} (not here: {missing[0]})" if missing else held.summary
-    return told
+    return _sorted(told)
 
 
 def _recipes() -> Mapping[str, str]:
     from likewise.recipes.registry import recipe_summaries
 
-    return recipe_summaries()
+    return _sorted(recipe_summaries())
 
 
 _KINDS = {

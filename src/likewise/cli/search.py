@@ -1,6 +1,7 @@
 """Find the things of an index that are most like one thing.
 
-QUERY is one thing: a file, or a set and a row, as in digits:17 or things.npz:17.
+QUERY is one thing: a file, or a set and a row, as in digits:17 or things.npz:17; or a text, where the run
+learned from texts or from pictures with words: "a red car".
 
 --where keeps to records of which something holds: "shop = 'A' and price < 20". Columns are id, label and
 the metadata's; and, or, not, in (...), between, like and is null are understood.
@@ -18,7 +19,7 @@ HELP = "find what is most like one thing"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``likewise search``."""
     parser.add_argument("index", metavar="INDEX", help="a saved index")
-    parser.add_argument("query", metavar="QUERY", help="a file, or a set and a row: digits:17, things.npz:17")
+    parser.add_argument("query", metavar="QUERY", help="a file, a set and a row (digits:17), or a text")
     parser.add_argument("-k", metavar="N", type=int, default=10, help="how many to find (10)")
     parser.add_argument("--where", metavar="FILTER", help="only records of which this holds")
     parser.add_argument("--within", metavar="D", type=float, help="all records at most this far, not N")
