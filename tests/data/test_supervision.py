@@ -88,6 +88,11 @@ def test_things_may_be_images_or_rows_of_other_data(tmp_path: Path) -> None:
         ("query,item,rank\nq,a,1\nq,a,2\n", "rows 0 and 1 contradict"),
         ("query,item,rank\nq,a,1\nq,b,1\n", "no query has two items of different rank"),
         ("better,worse\na,b\nb,a\n", "rows 0 and 1 contradict"),
+        ("better,worse\nx,a\na,b\nb,c\nc,a\n", "rows 1, 2 and 3 go in a circle: each thing is better"),
+        (
+            "anchor,positive,negative\nq,a,b\nq,b,c\nr,c,a\nq,c,a\n",
+            "rows 0, 1 and 3 go in a circle: each thing is nearer than the next",
+        ),
         ("left,right,same\n0.png,1.png,1\n", r"row 0, column 'left': .*0\.png: there is no such file"),
     ],
 )

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from likewise.cli import main
+from likewise.data.orders import rows_in_a_circle
 from likewise.distances import SignedDifference
 from likewise.encoders import MLP, Headed, Standardize
 from likewise.errors import DataError, InputError
 from likewise.model import Model
 from likewise.recipes.aesthetics import Config, _Photos, degraded, objective, run
+from likewise.recipes.ava import read_ava
 from likewise.recipes.experiment import experiment
-from likewise.recipes.preferences import check_order, read_ava
 from likewise.recipes.registry import load_recipe
 from likewise.relations import Scores
 
@@ -63,14 +66,21 @@ def test_the_ranking_loss_is_the_hinge_on_pairs() -> None:
     assert found.item() == pytest.approx((0.2 + 0.9) / 2)
 
 
-def test_rankings_with_circles_are_refused() -> None:
-    with pytest.raises(DataError, match="preferences go in a circle") as error:
-        check_order(["a", "b", "x", "c"], ["b", "c", "y", "a"])
-    assert "'x'" not in str(error.value)
-    with pytest.raises(DataError, match="can't be better than itself; found 3"):
-        check_order([1, 3], [2, 3])
-    with pytest.raises(InputError, match="equally many; found 1 and 2"):
-        check_order([1], [2, 3])
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=12))
+def test_circles_of_preferences_are_found_where_no_score_can_follow(pairs: list[tuple[int, int]]) -> None:
+    """Without a circle, things can be put in an order that every preference agrees with, one by one."""
+    left, rest = set(range(6)), list(pairs)
+    while left:
+        best = [thing for thing in left if all(worse != thing for _, worse in rest)]
+        if not best:
+            break
+        left -= set(best)
+        rest = [(better, worse) for better, worse in rest if better not in best]
+    circle = rows_in_a_circle(*zip(*pairs, strict=True)) if pairs else rows_in_a_circle([], [])
+    assert bool(circle) == bool(left)
+    for row, following in zip(circle, [*circle[1:], *circle[:1]], strict=True):
+        assert pairs[row][1] == pairs[following][0]
 
 
 def ava(folder: Path, lines: list[str]) -> Path:

@@ -13,7 +13,7 @@ The things are image files, texts, or rows (or ids) of other data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from likewise.data.columns import is_text, label_column, plain_column, text_column
 from likewise.data.entries import restricted
 from likewise.data.items import TextItems
+from likewise.data.orders import rows_in_a_circle
 from likewise.data.reading import Reading
 from likewise.data.records import Records
 from likewise.data.tables import images_of_paths, looks_like_image
@@ -201,6 +202,8 @@ def _triplets(table: pyarrow.Table, places: dict[str, NDArray[np.int64]], name: 
         other = seen.get((anchor, negative, positive))
         if other is not None:
             raise DataError(f"{name}: rows {other} and {row} contradict each other: which one is nearer?")
+    anchors, near, far = (field.tolist() for field in fields)
+    _refuse_circles(zip(anchors, near, strict=True), zip(anchors, far, strict=True), name, "nearer")
     rows = _whole(places)
     return Triplets(*(field[rows] for field in fields)), rows
 
@@ -240,6 +243,7 @@ def _preferences(
         other = seen.get((pair[1], pair[0]))
         if other is not None:
             raise DataError(f"{name}: rows {other} and {row} contradict each other: which one is better?")
+    _refuse_circles(better.tolist(), worse.tolist(), name, "better")
     rows = _whole(places)
     return Scores(better[rows], worse[rows], np.ones(len(rows))), rows
 
@@ -257,6 +261,13 @@ def _refuse_itself(left: NDArray[np.int64], right: NDArray[np.int64], name: str)
     twice = np.flatnonzero((left == right) & (left >= 0))
     if len(twice):
         raise DataError(f"{name}: row {int(twice[0])} pairs a thing with itself; drop it")
+
+
+def _refuse_circles(first: Iterable[Hashable], second: Iterable[Hashable], name: str, told: str) -> None:
+    circle = rows_in_a_circle(first, second)
+    if circle:
+        shown = ", ".join(map(str, circle[:-1])) + f" and {circle[-1]}"
+        raise DataError(f"{name}: rows {shown} go in a circle: each thing is {told} than the next; drop one")
 
 
 def _whole(places: dict[str, NDArray[np.int64]]) -> NDArray[np.int64]:

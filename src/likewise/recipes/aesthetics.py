@@ -13,7 +13,7 @@ training sees only which is which. Subjects differ in how often they are great. 
 subjects that were never trained on, where q is spread evenly. With ``--ava FOLDER`` (AVA.txt and images/)
 the same is run on the AVA set of rated photographs; that wasn't done for this page.
 
-Departures from the source: the post gives no recipe that can be checked, so the losses are from memory; a
+Departures from the paper: the post gives no recipe that can be checked, so the losses are from memory; a
 small network, 32 x 32 pixels, no pretraining.
 """
 
@@ -37,8 +37,8 @@ from likewise.errors import InputError
 from likewise.evaluation import ranking
 from likewise.losses import PairwiseRank, TripletMargin
 from likewise.model import Model
+from likewise.recipes.ava import read_ava
 from likewise.recipes.experiment import Claim, Outcome, RecipeConfig, Scores, Table, embedded
-from likewise.recipes.preferences import read_ava
 from likewise.relations import Scores as ScoredPairs
 from likewise.relations import Triplets
 from likewise.settings import Rule, setting
@@ -87,7 +87,8 @@ TABLES = (
         (_GLOBAL, *(f"personal, {count} choices" for count in _CHOICES)),
         (*(f"AUC, curator of {name}" for name in _CURATORS), "seconds"),
         "Two simulated curators weigh sharpness, contrast and cleanness differently (soft contrast: against "
-        "the global quality). AUC: their top fifth among unseen subjects. Seconds: a ranker's.",
+        "the global quality), and choose from their top fifth of the training photographs. AUC: their top "
+        "fifth among unseen subjects. Seconds: a ranker's.",
     ),
 )
 CLAIMS = (
@@ -324,7 +325,7 @@ def _judge_curators(
         top = wanted > np.quantile(wanted, 0.8)
         outcome.record("personal rankers", _GLOBAL, {figure: float(roc_auc_score(top, ranked.numpy()))})
         for count in config.names("choices", _CHOICES):
-            chosen = taste.argsort()[::-1][: 4 * int(count)]
+            chosen = taste.argsort()[::-1][: max(len(taste) // 5, int(count))]
             chosen = generator.choice(chosen, int(count), replace=False)
             others = np.setdiff1d(np.arange(len(taste)), chosen)
             others = generator.choice(others, min(config.background, len(others)), replace=False)

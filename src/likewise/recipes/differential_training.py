@@ -39,13 +39,11 @@ from likewise.recipes.processes import PROCESSES, LinearQuadratic, Policy, Proce
 from likewise.recipes.rollouts import (
     Variant,
     action_order,
-    fit_costs,
-    fit_differences,
+    fitted,
     lookahead,
     rollout_policy,
     simulate,
     simulated_costs,
-    td_differences,
 )
 from likewise.settings import Rule, setting
 
@@ -117,7 +115,7 @@ TABLES = (
     ),
     Table(
         _ENVIRONMENT,
-        ("base policy", _CONTROL, _BEST),
+        ("base policy", *VARIANTS),
         ("cost",),
         "Gymnasium, named by --environment: the base policy takes random actions; cost is minus the return.",
         digits=1,
@@ -155,6 +153,7 @@ CLAIMS = (
         _CONTROL,
     ),
     Claim("The same in the gridworld", "gridworld", "policy cost", _BEST, _CONTROL, smaller=True),
+    Claim("The same in the environment", _ENVIRONMENT, "cost", _BEST, _CONTROL, smaller=True),
     Claim("The same in inventory control", "inventory", "policy cost", _BEST, _CONTROL, smaller=True),
 )
 
@@ -181,8 +180,11 @@ def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None
         if name == LinearQuadratic.name:
             _judge_simulation(outcome, config, seed)
     if config.environment:
-        costs = environment_outcome(config.environment, pairs=config.environment_pairs, seed=seed)
-        for row, cost in zip(("base policy", _CONTROL, _BEST), costs, strict=True):
+        chosen = {name: VARIANTS[name] for name in variants}
+        costs = environment_outcome(
+            config.environment, chosen, pairs=config.environment_pairs, seed=seed, trace=config.trace
+        )
+        for row, cost in costs.items():
             outcome.record(_ENVIRONMENT, row, {"cost": cost})
     return outcome
 
@@ -222,11 +224,7 @@ def _fitted(
     process: Process, variant: Variant, count: int, generator: np.random.Generator, config: Config
 ) -> _Array:
     pairs = simulate(process, variant, count, generator)
-    if variant.target == "cost":
-        return fit_costs(process.features, pairs)
-    if variant.target == "difference":
-        return fit_differences(process.features, pairs)
-    return td_differences(process.features, pairs, trace=config.trace)
+    return fitted(process.features, pairs, variant.target, trace=config.trace)
 
 
 def _judge_simulation(outcome: Outcome, config: Config, seed: int) -> None:

@@ -8,7 +8,7 @@ takes random actions.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from likewise.errors import InputError, MissingExtraError
 from likewise.recipes.processes import check_states
-from likewise.recipes.rollouts import Features, Trajectories, fit_costs, fit_differences
+from likewise.recipes.rollouts import Features, Trajectories, Variant, fitted
 
 __all__ = ["Episodes", "environment_costs", "environment_outcome", "environment_pairs"]
 
 _Array = NDArray[np.float64]
+_DRAWS = 4  # of the disturbance, in a lookahead
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def environment_costs(
             if values is None:
                 action = int(generator.integers(environment.action_space.n))
             else:
-                action = _best(episodes, environment, values)
+                action = _best(episodes, environment, values, generator)
             _, reward, terminated, truncated, _ = environment.step(action)
             total -= float(reward)
             if terminated or truncated:
@@ -109,33 +110,48 @@ def environment_costs(
     return np.array(costs)
 
 
-def environment_outcome(name: str, *, pairs: int, seed: int, count: int = 10) -> tuple[float, float, float]:
-    """Mean costs of random actions, of lookahead by absolute costs, and by differences.
+def environment_outcome(
+    name: str, variants: Mapping[str, Variant], *, pairs: int, seed: int, trace: float, count: int = 10
+) -> dict[str, float]:
+    """Mean costs by what the lookahead reads: "base policy" (random actions), and every variant's fit.
+
+    Every variant has equally many pairs, and is judged in the same episodes.
 
     Raises
     ------
     MissingExtraError
         Gymnasium isn't installed.
+    InputError
+        It has no such environment, states that aren't vectors, or actions that aren't numbered.
     """
     try:
         import gymnasium
     except ImportError:
-        raise MissingExtraError("an environment needs Gymnasium: pip install gymnasium") from None
+        raise MissingExtraError("an environment needs Gymnasium: pip install 'likewise[control]'") from None
+    try:
+        gymnasium.make(name).close()
+    except gymnasium.error.Error as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(f"environment {name!r}: Gymnasium can't make it ({reason})") from error
     episodes = Episodes(lambda: gymnasium.make(name).unwrapped)
-    costs = [environment_costs(episodes, None, count=count, seed=1000 * (seed + 1)).mean()]
-    absolute = environment_pairs(episodes, pairs, successors=False, common_noise=False, seed=seed)
-    near = environment_pairs(episodes, pairs, successors=True, common_noise=True, seed=seed)
-    for fit, data in ((fit_costs, absolute), (fit_differences, near)):
-        features = _quadratic(np.concatenate([data.left[:, 0], data.right[:, 0]]))
-        weights = fit(features, data)
-        found = environment_costs(
+    first = 1000 * (seed + 1)
+    found = {"base policy": float(environment_costs(episodes, None, count=count, seed=first).mean())}
+    for row, variant in variants.items():
+        data = environment_pairs(
             episodes,
-            lambda states, f=features, w=weights: f(states) @ w,  # type: ignore[misc]
-            count=count,
-            seed=1000 * (seed + 1),
+            pairs,
+            successors=variant.states == "successors",
+            common_noise=variant.common_noise,
+            seed=seed,
         )
-        costs.append(found.mean())
-    return float(costs[0]), float(costs[1]), float(costs[2])
+        features = _quadratic(np.concatenate([data.left[:, 0], data.right[:, 0]]))
+        weights = fitted(features, data, variant.target, trace=trace)
+
+        def values(states: _Array, features: Features = features, weights: _Array = weights) -> _Array:
+            return np.asarray(features(states) @ weights)
+
+        found[row] = float(environment_costs(episodes, values, count=count, seed=first).mean())
+    return found
 
 
 def _quadratic(states: _Array) -> Features:
@@ -186,11 +202,18 @@ def _followed(
     return np.stack(states), np.array(costs)
 
 
-def _best(episodes: Episodes, environment: Any, values: Callable[[_Array], _Array]) -> int:
-    totals = []
-    for action in range(int(environment.action_space.n)):
-        state, reward, *_ = copy.deepcopy(environment).step(action)
-        # V is known up to a constant, so that an ended episode's value is V too, never zero
-        ahead = float(values(check_states([state]))[0])
-        totals.append(-float(reward) + episodes.discount * ahead)
+def _best(
+    episodes: Episodes, environment: Any, values: Callable[[_Array], _Array], generator: np.random.Generator
+) -> int:
+    """The action of least mean cost ahead, over draws that all actions share; none is the coming one."""
+    draws = generator.integers(2**31, size=_DRAWS)
+    totals = np.zeros(int(environment.action_space.n))
+    for action in range(len(totals)):
+        for draw in draws.tolist():
+            ahead = copy.deepcopy(environment)
+            ahead.np_random = np.random.default_rng(draw)
+            state, reward, *_ = ahead.step(action)
+            # V is known up to a constant, so that an ended episode's value is V too, never zero
+            value = float(values(check_states([state]))[0])
+            totals[action] += -float(reward) + episodes.discount * value
     return int(np.argmin(totals))

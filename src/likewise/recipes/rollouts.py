@@ -23,6 +23,7 @@ __all__ = [
     "action_order",
     "fit_costs",
     "fit_differences",
+    "fitted",
     "lookahead",
     "rollout_policy",
     "simulate",
@@ -145,6 +146,15 @@ def td_differences(features: Features, pairs: Trajectories, *, trace: float) -> 
         square += held.T @ (slopes[:, step] - pairs.discount * slopes[:, step + 1])
         target += held.T @ gains[:, step]
     return np.asarray(np.linalg.lstsq(square, target, rcond=None)[0])
+
+
+def fitted(features: Features, pairs: Trajectories, target: str, *, trace: float) -> _Array:
+    """The fit r (p,) of a variant's target: each "cost", the "difference" of two, or it by "td"."""
+    if target == "cost":
+        return fit_costs(features, pairs)
+    if target == "difference":
+        return fit_differences(features, pairs)
+    return td_differences(features, pairs, trace=trace)
 
 
 def lookahead(process: Process, values: Callable[[_Array], _Array], states: _Array) -> _Array:

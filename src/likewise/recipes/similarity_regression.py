@@ -14,8 +14,8 @@ others trained, as it is and tuned by CoSENT. Held against weighted words (TF-ID
 and the untrained encoder; the options were chosen on the dev part, where no setting that was tried lifted
 the encoder above its n-grams.
 
-Departures: nothing is pretrained where no such folder is given, so the published baselines, which are from
-memory, are not to be reached by 5,749 pairs of sentences.
+Departures from the papers: nothing is pretrained where no such folder is given, so the published baselines,
+which are from memory, are not to be reached by 5,749 pairs of sentences.
 """
 
 from __future__ import annotations

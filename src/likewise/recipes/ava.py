@@ -1,54 +1,16 @@
-"""Preferences without scores: choices that contradict themselves are found, and AVA's ratings are read."""
+"""The AVA set of rated photographs, read from a folder where a user has it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import numpy as np
 
 from likewise.data import Records, load
-from likewise.errors import DataError, InputError
+from likewise.errors import DataError
 
-__all__ = ["check_order", "read_ava"]
-
-
-def check_order(better: Sequence[Hashable], worse: Sequence[Hashable]) -> None:
-    """Refuse preferences that go in a circle: no score can follow them.
-
-    Parameters
-    ----------
-    better, worse : sequences of equal length
-        Item by item, the preferred one and the other.
-
-    Raises
-    ------
-    DataError
-        A circle; its items are told.
-
-    >>> check_order(["a", "b"], ["b", "c"])
-    >>> check_order(["a", "b", "c"], ["b", "c", "a"])
-    Traceback (most recent call last):
-    ...
-    likewise.errors.DataError: preferences go in a circle: 'a' over 'b' over 'c' over 'a'; leave one out
-    """
-    if len(better) != len(worse):
-        raise InputError(f"better and worse must be equally many; found {len(better)} and {len(worse)}")
-    sorter: TopologicalSorter[Hashable] = TopologicalSorter()
-    for first, second in zip(better, worse, strict=True):
-        if first == second:
-            raise DataError(f"an item can't be better than itself; found {first!r}")
-        sorter.add(second, first)
-    try:
-        sorter.prepare()
-    except CycleError as error:
-        circle = list(error.args[1])[:-1]
-        first = min(range(len(circle)), key=lambda place: repr(circle[place]))
-        circle = [*circle[first:], *circle[:first], circle[first]]
-        shown = " over ".join(map(repr, circle))
-        raise DataError(f"preferences go in a circle: {shown}; leave one out") from None
+__all__ = ["read_ava"]
 
 
 def read_ava(folder: str | os.PathLike[str], *, size: int = 32, most: int = 20_000) -> Records:
