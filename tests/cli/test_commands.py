@@ -41,6 +41,33 @@ def test_evaluate_writes_stable_json_and_a_table(likewise, run_folder, things, t
         assert {"value", "low", "high"} <= set(measured["verification"]["eer"])
 
 
+def test_evaluate_cuts_no_figure_and_says_what_a_reader_must_know(likewise, run_folder, things) -> None:
+    out = likewise("evaluate", run_folder, things).out
+    assert "…" not in out
+    for figure in library.evaluate(Model.load(run_folder), str(things))["retrieval"].values():
+        assert f"{figure.value:.3f} ({figure.low:.3f} - {figure.high:.3f})" in out
+    assert "few classes: " in out
+    assert "not measurable with this many pairs" in out
+    assert "retrieval: queries: 48" in out
+    assert "4 of 4 classes bear names that training saw" in out
+
+
+def test_a_narrow_terminal_shows_the_controls_without_their_intervals(monkeypatch, capsys) -> None:
+    from likewise.cli.terminal import figures_table, print_table
+
+    figure = {"value": 0.5, "low": 0.25, "high": 0.75}
+    figures = {"retrieval": {"map@r": figure}, "controls": {"raw": {"retrieval": {"map@r": figure}}}}
+    tables = figures_table(figures), figures_table(figures, bare_controls=True)
+    shown = []
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for columns in ("80", "58"):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_table(tables[0], narrower=tables[1])
+        shown.append(capsys.readouterr().out)
+    assert shown[0].count("0.500 (0.250 - 0.750)") == 2
+    assert shown[1].count("0.500 (0.250 - 0.750)") == 1 and shown[1].count("0.500") == 2
+
+
 def test_evaluate_one_task_as_json_on_standard_output(likewise, run_folder, things) -> None:
     said = likewise("evaluate", run_folder, things, "--task", "few-shot", "--json", "-")
     assert set(json.loads(said.out)) == {"few_shot", "controls"}

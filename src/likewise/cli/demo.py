@@ -41,7 +41,8 @@ def _show(done: Demo) -> None:
     before, after = done.panels
     print(f"\nLearned from the digits 0-4. Judged on {done.items} digits 5-9, which it never saw:\n")
     names = {**HEADLINES, ("few_shot", "accuracy"): "5-way one-shot accuracy"}
-    print_table(figures_table(done.figures, names=names))
+    bare = figures_table(done.figures, names=names, bare_controls=True)
+    print_table(figures_table(done.figures, names=names), narrower=bare)
     print("In brackets: 95 % intervals.")
     print(
         f"Pairs on the wrong side of the best threshold: {100 * before.error_rate:.1f} % by raw pixels, "

@@ -28,18 +28,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(request: argparse.Namespace) -> None:
     """Evaluate and print the table, or JSON."""
     from likewise.api import evaluate
-    from likewise.cli.terminal import figures_table, print_table, write_json
+    from likewise.cli.terminal import figure_notes, figures_table, print_table, write_json
     from likewise.data import load
     from likewise.evaluation import DataRead, reads_sentence, record_read
     from likewise.model import Model
 
     tasks = None if request.task == "all" else [request.task.replace("-", "_")]
     records = load(request.data)
-    figures = evaluate(Model.load(request.run_folder), records, tasks=tasks, seed=request.seed).to_dict()
+    judged = evaluate(Model.load(request.run_folder), records, tasks=tasks, seed=request.seed)
+    figures = judged.to_dict()
     look = DataRead.now(records.name, records.fingerprint, purpose="evaluate")
     reads = record_read(request.run_folder, look)
     if request.json is not None:
         write_json(figures, request.json)
     if request.json != "-":
-        print_table(figures_table(figures))
+        print_table(figures_table(figures), narrower=figures_table(figures, bare_controls=True))
+        for note in [*figure_notes(figures), *judged.told()]:
+            print(note)
         print(reads_sentence(reads, records.fingerprint))

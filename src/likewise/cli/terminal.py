@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "console",
+    "figure_notes",
     "figures_table",
     "hits_table",
     "print_table",
@@ -31,6 +32,7 @@ __all__ = [
     "write_json",
 ]
 
+_ENDLESS = 10_000  # columns
 _CONTROLS = {"raw": "raw features", "whitened": "PCA-whitened", "untrained": "untrained net"}
 
 
@@ -41,12 +43,16 @@ def console(*, error: bool = False) -> Console:
     return Console(stderr=error, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
-def print_table(shown: Table) -> None:
-    """Print a table, at its natural width when the output isn't a terminal."""
+def print_table(shown: Table, *, narrower: Table | None = None) -> None:
+    """Print a table: at its natural width when the output isn't a terminal, and the narrower one where it
+    wouldn't fit.
+    """
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width, highlight=False).print(shown)
+    natural = Console(width=_ENDLESS, highlight=False)
+    room = Console().width if sys.stdout.isatty() else _ENDLESS
+    chosen = narrower if narrower is not None and natural.measure(shown).maximum > room else shown
+    Console(width=min(room, natural.measure(chosen).maximum), highlight=False).print(chosen)
 
 
 def table(*columns: str) -> Table:
@@ -60,7 +66,12 @@ def table(*columns: str) -> Table:
     return empty
 
 
-def figures_table(figures: Mapping[str, Any], *, names: Mapping[tuple[str, str], str] | None = None) -> Table:
+def figures_table(
+    figures: Mapping[str, Any],
+    *,
+    names: Mapping[tuple[str, str], str] | None = None,
+    bare_controls: bool = False,
+) -> Table:
     """An evaluation's figures with their intervals, the controls beside them.
 
     Parameters
@@ -69,6 +80,8 @@ def figures_table(figures: Mapping[str, Any], *, names: Mapping[tuple[str, str],
         An evaluation as ``to_dict()`` gives it.
     names : mapping of (task, figure) to str, optional
         Which figures to show, and what to call them; all of them under their own names by default.
+    bare_controls : bool
+        Leave out the controls' intervals, for want of room.
     """
     controls = {key: told for key, told in _CONTROLS.items() if key in figures.get("controls", {})}
     shown = table("", "this model", *controls.values())
@@ -79,7 +92,10 @@ def figures_table(figures: Mapping[str, Any], *, names: Mapping[tuple[str, str],
         for name in measured
     }
     for (task, name), told in (names or every).items():
-        beside = [_interval(figures["controls"][key].get(task, {}).get(name)) for key in controls]
+        beside = [
+            _interval(figures["controls"][key].get(task, {}).get(name), bare=bare_controls)
+            for key in controls
+        ]
         shown.add_row(told, f"[bold]{_interval(figures[task][name])}[/]", *beside)
     return shown
 
@@ -113,10 +129,31 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in joined)
 
 
-def _interval(figure: Mapping[str, Any] | None) -> str:
+def figure_notes(figures: Mapping[str, Any]) -> list[str]:
+    """What a reader must know of single figures: each note once, with the figures that it is about.
+
+    >>> figure_notes({"retrieval": {"map@r": {"note": "few classes"}, "recall@1": {"note": "few classes"}}})
+    ['few classes: retrieval (all)']
+    """
+    about: dict[str, dict[str, list[str]]] = {}
+    for task, measured in figures.items():
+        for name, figure in measured.items() if task != "controls" else ():
+            if figure.get("note"):
+                about.setdefault(figure["note"], {}).setdefault(task, []).append(name)
+    return [
+        f"{note}: "
+        + "; ".join(
+            f"{task.replace('_', '-')} {'(all)' if len(names) == len(figures[task]) else ', '.join(names)}"
+            for task, names in tasks.items()
+        )
+        for note, tasks in about.items()
+    ]
+
+
+def _interval(figure: Mapping[str, Any] | None, *, bare: bool = False) -> str:
     if figure is None or figure["value"] is None:
         return "-"
-    if figure.get("low") is None or figure.get("high") is None:
+    if bare or figure.get("low") is None or figure.get("high") is None:
         return f"{figure['value']:.3f}"
     return f"{figure['value']:.3f} ({figure['low']:.3f} - {figure['high']:.3f})"
 
