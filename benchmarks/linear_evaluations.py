@@ -12,18 +12,30 @@ from linear_tables import drawn
 from sklearn.preprocessing import StandardScaler
 
 from likewise.linear.nca import nca_objective
-from likewise.linear.neighbours import Products
+
+ROWS, COLUMNS = 512, 1024
 
 
 def floor(components: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The map, the table by blocks of the same size, and the two products of a gradient; nothing else."""
-    mapped = torch.from_numpy(rows @ components.T)
-    products, drawn_to = Products(mapped.numpy()), torch.zeros_like(mapped)
-    for start, stop in products.blocks():
-        cells = torch.from_numpy(products.nearness(start, stop))
-        drawn_to[start:stop] += cells @ mapped
-        drawn_to.addmm_(cells.T, mapped[start:stop])
-    return drawn_to.numpy().T @ rows
+    """What any evaluation must do, in float32: the map, the table by tiles, and a gradient's two products.
+
+    Tiles are of the size that the screen takes, and every slope is 1.
+    """
+    mapped = torch.from_numpy((rows @ components.T).astype(np.float32))
+    ones = torch.ones(len(mapped), 1)
+    norms = (mapped**2).sum(1, keepdim=True)
+    left, right = torch.cat([-2 * mapped, norms, ones], 1), torch.cat([mapped, ones, norms], 1)
+    drawn_to = torch.zeros_like(mapped)
+    slopes, tile = torch.ones(ROWS, COLUMNS), torch.empty(ROWS, COLUMNS)
+    for own in torch.arange(len(mapped)).split(ROWS):
+        begin, end = int(own[0]), int(own[-1]) + 1
+        for first in range(0, len(mapped), COLUMNS):
+            last = min(first + COLUMNS, len(mapped))
+            slope = slopes[: end - begin, : last - first]
+            torch.matmul(left[begin:end], right[first:last].T, out=tile[: end - begin, : last - first])
+            drawn_to[begin:end].addmm_(slope, mapped[first:last])
+            drawn_to[first:last].addmm_(slope.T, mapped[begin:end])
+    return drawn_to.numpy().T @ rows.astype(np.float32)
 
 
 def evaluations(n: int, d: int, *, repeats: int = 30, seconds: float = 600.0) -> dict[str, Any]:

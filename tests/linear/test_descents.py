@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
 from likewise.errors import InputError
-from likewise.linear import LMNN, MCML, MLKR, NCA, neighbours
+from likewise.linear import LMNN, MCML, MLKR, NCA, neighbours, screening
 from likewise.linear.lmnn import LargeMargin
 from likewise.linear.mcml import Collapse
 from likewise.linear.mlkr import regression_error
@@ -72,7 +72,7 @@ def test_value_is_the_loops_and_gradient_its_derivative(name: str, seed: int, sc
 
 @pytest.mark.parametrize("name", ["NCA", "MLKR", "MCML", "LMNN"])
 def test_blocks_full_tables_and_subtraction_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The three ways of a block: a list of cells, a full table, distances by subtraction."""
+    """The ways of a block: a list of cells, a full table, distances by subtraction, and a screen first."""
     X, y = rows(150, 5, 0)
     L = np.random.default_rng(0).normal(size=(5, 5))
     found = []
@@ -80,6 +80,12 @@ def test_blocks_full_tables_and_subtraction_agree(name: str, monkeypatch: pytest
         monkeypatch.setattr(neighbours, "_CELLS", cells)
         monkeypatch.setattr(neighbours, "_DENSE", dense)
         monkeypatch.setattr(neighbours, "_FINE", fine)
+        found.append(objectives(X, y)[name][0](L))
+    monkeypatch.setattr(screening, "_FEWEST_ROWS", 2)
+    monkeypatch.setattr(screening, "_ROWS", 64)
+    monkeypatch.setattr(screening, "_COLUMNS", 128)
+    for few in (1.0, 0.0):  # so many near columns are few, and none are
+        monkeypatch.setattr(screening, "_FEW", few)
         found.append(objectives(X, y)[name][0](L))
     for value, gradient in found[1:]:
         assert value == pytest.approx(found[0][0], rel=1e-12)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ from likewise.errors import InputError
 from likewise.linear.descent import DescentLearner, check_descent
 from likewise.linear.neighbours import Products, Pull, class_parts, class_ranges, squared_distances
 from likewise.linear.options import number, whole
+from likewise.linear.screening import Screen
 from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import class_codes
 
@@ -164,9 +166,7 @@ class LargeMargin:
         pull = Pull(mapped)
         active = np.zeros((n, width))
         hinges = 0.0
-        products = Products(mapped)
-        for start, stop in products.blocks():
-            local, columns, squares = self._impostors(mapped, products, start, stop, reach)
+        for start, stop, local, columns, squares in self._impostors(mapped, reach):
             slopes = np.zeros(len(columns))
             for j in range(width):
                 hinge = 1 + own[start + local, j] - squares
@@ -185,9 +185,34 @@ class LargeMargin:
         return value, pull.gradient()
 
     def _impostors(
+        self, mapped: _Array, reach: _Array
+    ) -> Iterator[tuple[int, int, NDArray[Any], NDArray[Any], _Array]]:
+        """Rows of other classes within reach, by blocks from start to stop.
+
+        Each gives the row in the block, the column, and the squared distance, in order of row and column.
+        """
+        screen = Screen.of(mapped, self.ends)
+        products: Products | None = None
+        start = 0
+        while start < len(mapped):
+            if screen is not None:
+                stop = screen.end(start)
+                near = screen.near(start, stop, reach=reach[start:stop])
+                if near is None:  # the other blocks have many impostors too
+                    screen = None
+                    continue
+                local, columns = near
+                squares = squared_distances(mapped, start + local, columns)
+            else:
+                products = products or Products(mapped)
+                stop = products.end(start)
+                local, columns, squares = self._by_products(mapped, products, start, stop, reach)
+            yield start, stop, local, columns, squares
+            start = stop
+
+    def _by_products(
         self, mapped: _Array, products: Products, start: int, stop: int, reach: _Array
     ) -> tuple[NDArray[Any], NDArray[Any], _Array]:
-        """Rows of other classes within reach: row in the block, column, and squared distance."""
         cells = products.nearness(start, stop)
         for inside, alike in class_parts(self.ends, start, stop):
             cells[inside, alike] = -np.inf

@@ -21,6 +21,8 @@ import scipy.sparse
 import torch
 from numpy.typing import NDArray
 
+from likewise.linear.screening import Screen
+
 __all__ = [
     "DROPPED",
     "Neighbours",
@@ -37,6 +39,7 @@ _Array = NDArray[np.float64]
 DROPPED = 1e-12
 
 _CELLS = 2**19  # of a block: 4 MB
+_PIECE = 2**15  # numbers of rows whose differences are taken at once: 256 kB
 _DENSE = 0.08  # from this part of kept cells on, products with all cells are faster
 _FINE = 1e5  # squared norms above which products lose digits that matter
 
@@ -144,7 +147,11 @@ class Pull:
             drawn.addmm_(full.T, torch.from_numpy(back))
         else:
             out = table @ self._mapped
-            self._drawn += table.T @ back
+            # Of many columns a list may name few.
+            columns, named = np.unique(table.indices, return_inverse=True)
+            shape = (table.shape[0], len(columns))
+            compact = scipy.sparse.csr_array((table.data, named, table.indptr), shape=shape)
+            self._drawn[columns] += compact.T @ back
         self._drawn[rows] += out * each
 
     def gradient(self) -> _Array:
@@ -185,31 +192,60 @@ def neighbour_blocks(mapped: _Array) -> Iterator[Neighbours]:
            [1., 0., 0.]])
     """
     n = len(mapped)
-    products = Products(mapped)
-    cutoff = np.log(n / DROPPED)
-    for start, stop in products.blocks():
-        cells = products.nearness(start, stop)
-        cells[np.arange(stop - start), np.arange(start, stop)] = -np.inf
-        largest = cells.max(axis=1)
-        kept = cells >= (largest - cutoff - 2 * products.rounding(start, stop))[:, None]
-        if not products.coarse and np.count_nonzero(kept) > _DENSE * kept.size:
-            torch.from_numpy(cells).sub_(torch.from_numpy(largest)[:, None]).exp_()
-            weights = cells
-            sums = weights.sum(axis=1)
-            yield Neighbours(start, stop, n, weights, sums, np.log(sums) + largest)
-            continue
-        flat = np.flatnonzero(kept)
-        begins = np.searchsorted(flat, np.arange(stop - start + 1) * n).astype(np.int32)
-        local = np.repeat(np.arange(stop - start), np.diff(begins))
-        columns = (flat - local * n).astype(np.int32)
-        if products.coarse:
+    cutoff = float(np.log(n / DROPPED))
+    rows = np.arange(n)
+    screen = Screen.of(mapped, np.stack([rows, rows + 1], axis=1))
+    products: Products | None = None
+    start = 0
+    while start < n:
+        if screen is not None:
+            stop = screen.end(start)
+            near = screen.near(start, stop, span=cutoff)
+            if near is None:  # of a descent's table: the other blocks have many near cells too
+                screen = None
+                continue
+            local, columns = near
             values = -squared_distances(mapped, local + start, columns)
-            largest = np.maximum.reduceat(values, begins[:-1])
+            block = _listed(start, stop, n, local, columns, values)
         else:
-            values = cells.ravel()[flat]
-        weights = np.exp(values - largest[local])
-        sums = np.add.reduceat(weights, begins[:-1])
-        yield Neighbours(start, stop, n, weights, sums, np.log(sums) + largest, begins, columns)
+            products = products or Products(mapped)
+            stop = products.end(start)
+            block = _by_products(mapped, products, start, stop, cutoff)
+        yield block
+        start = stop
+
+
+def _by_products(mapped: _Array, products: Products, start: int, stop: int, cutoff: float) -> Neighbours:
+    n = len(mapped)
+    cells = products.nearness(start, stop)
+    cells[np.arange(stop - start), np.arange(start, stop)] = -np.inf
+    largest = cells.max(axis=1)
+    kept = cells >= (largest - cutoff - 2 * products.rounding(start, stop))[:, None]
+    if not products.coarse and np.count_nonzero(kept) > _DENSE * kept.size:
+        torch.from_numpy(cells).sub_(torch.from_numpy(largest)[:, None]).exp_()
+        sums = cells.sum(axis=1)
+        return Neighbours(start, stop, n, cells, sums, np.log(sums) + largest)
+    flat = np.flatnonzero(kept)
+    begins = np.searchsorted(flat, np.arange(stop - start + 1) * n)
+    local = np.repeat(np.arange(stop - start), np.diff(begins))
+    columns = flat - local * n
+    if products.coarse:
+        values = -squared_distances(mapped, local + start, columns)
+    else:
+        values = cells.ravel()[flat]
+    return _listed(start, stop, n, local, columns, values)
+
+
+def _listed(
+    start: int, stop: int, n: int, local: NDArray[Any], columns: NDArray[Any], values: _Array
+) -> Neighbours:
+    """A block of listed cells, in order of row, and minus their squared distances."""
+    begins = np.searchsorted(local, np.arange(stop - start + 1)).astype(np.int32)
+    largest = np.maximum.reduceat(values, begins[:-1])
+    weights = np.exp(values - largest[local])
+    sums = np.add.reduceat(weights, begins[:-1])
+    log_total = np.log(sums) + largest
+    return Neighbours(start, stop, n, weights, sums, log_total, begins, columns.astype(np.int32))
 
 
 class Products:
@@ -230,11 +266,9 @@ class Products:
         self._size = int(np.clip(_CELLS // n, 128, 256))
         self._table = torch.empty((min(self._size, n), n), dtype=torch.float64)
 
-    def blocks(self) -> Iterator[tuple[int, int]]:
-        """First row and end of each block."""
-        n = len(self._left)
-        for start in range(0, n, self._size):
-            yield start, min(n, start + self._size)
+    def end(self, start: int) -> int:
+        """Where the block that begins at a row ends."""
+        return min(len(self._left), start + self._size)
 
     def nearness(self, start: int, stop: int) -> _Array:
         """Minus the squared distances of some rows to all, (b, n); overwritten by the next call."""
@@ -250,10 +284,16 @@ class Products:
 
 def squared_distances(mapped: _Array, rows: NDArray[Any], columns: NDArray[Any]) -> _Array:
     """Squared distances of listed pairs of rows, by subtraction; both lists have one shape."""
+    rows, columns, shape = rows.ravel(), columns.ravel(), rows.shape
     values = np.empty(rows.size)
-    step = max(1, _CELLS // max(1, mapped.shape[1]))
+    # Two pieces that stay in the processor's cache, and are not asked of the system again and again.
+    step = max(1, min(rows.size, _PIECE // max(1, mapped.shape[1])))
+    left, right = np.empty((2, step, mapped.shape[1]))
     for start in range(0, rows.size, step):
-        part = slice(start, start + step)
-        differences = mapped[rows.ravel()[part]] - mapped[columns.ravel()[part]]
-        values[part] = np.einsum("ij,ij->i", differences, differences)
-    return values.reshape(rows.shape)
+        stop = min(start + step, rows.size)
+        one, other = left[: stop - start], right[: stop - start]
+        np.take(mapped, rows[start:stop], axis=0, out=one, mode="clip")
+        np.take(mapped, columns[start:stop], axis=0, out=other, mode="clip")
+        one -= other
+        np.einsum("ij,ij->i", one, one, out=values[start:stop])
+    return values.reshape(shape)
