@@ -45,6 +45,7 @@ SPEED_TABLES = (
     "iris",
     "wine",
     "ionosphere",
+    "digits",
     "segment",
     "optdigits",
     "letter",
@@ -180,7 +181,7 @@ def main() -> None:
         "--peer", default=os.environ.get("METRIC_LEARN_PYTHON"), help="metric-learn's interpreter"
     )
     parser.add_argument(
-        "--tables", nargs="+", choices=TABLES, help="by default eight, or none with --evaluations"
+        "--tables", nargs="+", choices=TABLES, help="by default nine, or none with --evaluations"
     )
     parser.add_argument("--learners", nargs="+", choices=LEARNERS, default=LEARNERS)
     parser.add_argument("--limit", type=float, default=600.0, help="seconds a fit may take")

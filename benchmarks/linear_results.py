@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="*", choices=known, default=known)
     parser.add_argument("--protocols", nargs="+", choices=PROTOCOLS, default=PROTOCOLS)
     parser.add_argument("--most", type=int, default=1000, help="rows of a table")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of one fit")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of one fit")
     parser.add_argument("--repeats", type=int, default=10, help="seeds of clustering")
     parser.add_argument("--data", help="the folder of data sets")
     parser.add_argument("--json", type=Path)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
@@ -65,6 +66,12 @@ def drawn(n: int, d: int, data: str | None = None) -> Table:  # noqa: ARG001 - a
     return Table(f"synthetic {n:,} x {d}", np.hstack([informative, noise]) @ turn, y)
 
 
+def digits(data: str | None = None) -> Table:  # noqa: ARG001 - as the tables of files
+    """The digits that come with scikit-learn: 1,797 rows of 64 pixels, three of them constant."""
+    X, y = load_digits(return_X_y=True)
+    return Table("digits", X, y.astype(np.int64))
+
+
 TABLES: dict[str, Callable[..., Table]] = {
     "iris": partial(uci, "iris", "iris.csv"),
     "wine": partial(uci, "wine", "wine.csv"),
@@ -75,6 +82,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "newthyroid": partial(uci, "newthyroid", "newthyroid.csv.gz"),
     "wdbc": partial(uci, "wdbc", "wdbc.csv.gz"),
     "segment": partial(uci, "segment", "segment.csv.gz"),
+    "digits": digits,
     "optdigits": partial(uci, "optdigits", "optdigits.csv.gz"),
     "letter": partial(uci, "letter", "letter.csv.gz"),
     "synthetic-5000": partial(drawn, 5_000, 100),

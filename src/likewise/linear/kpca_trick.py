@@ -14,13 +14,14 @@ from likewise.errors import InputError
 from likewise.linear.base import Learner, MahalanobisLearner
 from likewise.linear.kernels import check_rows, kernel_for
 from likewise.linear.lda import LDA
-from likewise.linear.options import whole
+from likewise.linear.options import number, whole
 
 __all__ = ["KPCATrick"]
 
 _Array = NDArray[np.float64]
 
 _ROWS = 1024
+_PART = 0.9  # of the variance, for discriminant analysis
 
 
 class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # type: ignore[misc]
@@ -39,8 +40,10 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         Of rbf, laplacian and poly; "scale" is ``1 / (d var(X))``.
     degree, coef0 :
         Of poly.
-    n_coordinates : int, optional
-        Keep so many coordinates of largest variance, which is no longer exact but cheaper; by default all.
+    n_coordinates : int, or float in (0, 1), optional
+        Keep so many coordinates of largest variance, or the fewest that hold such a part of it; then the
+        result is no longer exact. By default all; with the default estimator 0.9, as over all coordinates
+        of an rbf kernel LDA tells any classes apart, also those of shuffled labels.
     max_rows : int >= 1
         The method holds n x n tables: more rows than this are refused.
 
@@ -71,7 +74,7 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         gamma: Any = "scale",
         degree: int = 3,
         coef0: float = 1.0,
-        n_coordinates: int | None = None,
+        n_coordinates: int | float | None = None,
         max_rows: int = 4000,
     ) -> None:
         self.estimator = estimator
@@ -94,7 +97,13 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
                 "estimator must be a learner with components (NCA(), LMNN(), RCA(), ...); found "
                 f"{self.estimator!r}"
             )
-        most = len(rows) if self.n_coordinates is None else whole("n_coordinates", self.n_coordinates)
+        most: float = len(rows) if self.estimator is not None else _PART
+        if isinstance(self.n_coordinates, float):
+            most = number("n_coordinates", self.n_coordinates, above=0)
+            if most >= 1:
+                raise InputError(f"n_coordinates must be a whole number, or a part below 1; found {most}")
+        elif self.n_coordinates is not None:
+            most = whole("n_coordinates", self.n_coordinates)
         self._kernel = kernel_for(rows, self.kernel, self.gamma, self.degree, self.coef0)
         self._support = rows
         coordinates = self._set_coordinates(most)
@@ -106,7 +115,7 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         self._record(wrapped.objective_.tolist(), n_iter=wrapped.n_iter_, converged=wrapped.converged_)
         return self
 
-    def _set_coordinates(self, most: int) -> _Array:
+    def _set_coordinates(self, most: float) -> _Array:
         """Take the principal coordinates of the support, (n, r), and keep the map to them."""
         table = self._kernel(self._support, self._support)
         if not np.isfinite(table).all():
@@ -118,7 +127,11 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         # Rounding in the table is of the size of its largest entry, not of its largest eigenvalue.
         noise = max(1e-12, 10 * len(values) * np.finfo(np.float64).eps)
         least = noise * max(float(np.abs(table).max()), float(values[0]))
-        count = max(1, min(most, int((values > least).sum())))
+        count = max(1, int((values > least).sum()))
+        if most < 1:
+            held = np.cumsum(values[:count])
+            most = 1 + int(np.searchsorted(held, most * held[-1]))
+        count = min(int(most), count)
         roots = np.sqrt(np.maximum(values[:count], 0))
         kernel_map = vectors[:, :count] / np.where(values[:count] > least, roots, np.inf)
         # Without a mean, it takes no notice of a constant in a row of kernel values, as centring wouldn't.
