@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from likewise.losses.angle import AnglE
 from likewise.losses.angular import Angular
+from likewise.losses.angular_margins import ArcFace
 from likewise.losses.base import Loss
 from likewise.losses.boundary import Margin
 from likewise.losses.centres import SoftTriple, SubCenterArcFace
-from likewise.losses.classes import ArcFace, CosFace, NormalizedSoftmax
+from likewise.losses.classes import CosFace, NormalizedSoftmax
 from likewise.losses.cosent import CoSENT
 from likewise.losses.devise import HingeRank
 from likewise.losses.dynamic import DynamicSoftMargin
@@ -25,14 +26,15 @@ from likewise.losses.matryoshka import Matryoshka
 from likewise.losses.memory import CrossBatchMemory
 from likewise.losses.moments import BarlowTwins, VICReg
 from likewise.losses.multi_proxy import MultiProxy
+from likewise.losses.multiplied_margins import LargeMarginSoftmax, SphereFace
 from likewise.losses.nca import NCA
-from likewise.losses.norms import AdaFace, LargeMarginSoftmax, MagFace, SphereFace
 from likewise.losses.ntxent import NPairs, NTXent
 from likewise.losses.p2s_grad import P2SGrad
 from likewise.losses.pair import Contrastive
 from likewise.losses.precision import SurrogatePrecision
 from likewise.losses.proxy import ProxyAnchor, ProxyNCA
 from likewise.losses.quadruplet import DoubleHeaderHinge
+from likewise.losses.quality_margins import AdaFace, MagFace
 from likewise.losses.rank import PairwiseRank
 from likewise.losses.ranked_list import RankedList
 from likewise.losses.ranking import PNP, SmoothAP

@@ -105,6 +105,8 @@ class Loss(nn.Module):
     """
 
     scope: Literal["global", "local"] = "global"
+    columns_are_shared: ClassVar[bool] = False
+    """Whether relations speak of columns that every process has in full, as the vectors of classes."""
     default_reduction: ClassVar[ReductionName] = "mean"
 
     def __init__(
@@ -200,12 +202,13 @@ class Loss(nn.Module):
         device = rows.device
         counts = group.counts(rows.shape[0], device)
         column_counts = counts if columns is None else group.counts(columns.shape[0], device)
+        places = None if self.columns_are_shared else column_counts
 
         def joined(own: Relation | None) -> Relation | None:
-            return None if own is None else join(group.gather_objects(own), counts, column_counts)
+            return None if own is None else join(group.gather_objects(own), counts, places)
 
         def column_joined(own: Relation | None) -> Relation | None:
-            return None if own is None else join(group.gather_objects(own), column_counts, column_counts)
+            return None if own is None else join(group.gather_objects(own), column_counts, places)
 
         def gathered(own: Tensor | None, of: list[int]) -> Tensor | None:
             return None if own is None else group.gather(own, of)

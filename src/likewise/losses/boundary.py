@@ -172,7 +172,7 @@ class Margin(ComposedLoss):
         value, outcome = table_value(request, table.rows, table.columns, table.weights)
         self.warn_if_empty(outcome.terms)
         if boundaries.requires_grad:
-            slopes = function.slopes.all(table.resolved.n_rows, table.rows)
+            slopes = function.slopes.all(table.rows)
             anchors = table.resolved.anchors
             own = boundaries
             if boundaries.shape[0] > 1 and anchors is not None:

@@ -1,68 +1,27 @@
 """Losses with several learned centres a class: SoftTriple, and ArcFace over sub-centres.
 
-What a class is worth depends on all its centres, so they are read by whole rows: a block of rows
-against all centres is held a few times over, at least 64 rows of them.
+What a class is worth depends on all its centres, so these are a group of columns that no tile splits: the
+walk makes one distance of each group, and the softmax is over classes.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from typing import Any
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, unit_rows
-from likewise.losses.base import Miner, ReductionName, positive
-from likewise.losses.classes import Beyond, ClassLoss, arc_logits, check_angles
-from likewise.relations import Relation
-from likewise.table import Part, WholeRows
+from likewise.losses.angular_margins import AngularMargin, Beyond
+from likewise.losses.base import positive
+from likewise.losses.class_cells import Settled
+from likewise.losses.classes import ClassSoftmax, MinedOptions
+from likewise.table.groups import Grouped, NearestOf, SoftNearest
 
-__all__ = ["CentreRows", "SoftTriple", "SubCenterArcFace"]
-
-
-class CentreRows(WholeRows):
-    """A softmax over classes whose logits are made of the distances to their centres.
-
-    Parameters
-    ----------
-    centres : int
-        Centres a class; columns stand class by class.
-    """
-
-    def __init__(self, centres: int) -> None:
-        self.centres = centres
-
-    @abstractmethod
-    def logits(self, distances: Tensor, own: Tensor) -> Tensor:
-        """Logits (r, c) from distances (r, c, centres); own (r, c) is 1 for each row's class, else 0."""
-
-    def rows(self, distances: Tensor, near: Tensor, far: Tensor) -> Tensor:  # noqa: ARG002
-        """Minus the log-probability of the own class; of no meaning where a row has none."""
-        shape = (distances.shape[0], -1, self.centres)
-        own = near.view(shape)[:, :, 0].to(distances.dtype)
-        logits = self.logits(distances.view(shape), own)
-        return logits.logsumexp(1) - (logits * own).sum(1)
-
-    def part(self, value: Tensor, near: Tensor, far: Tensor) -> Part:  # noqa: ARG002
-        """Every row with a class of its own is a term."""
-        terms = near.any(1)
-        value = torch.where(terms, value, 0.0)
-        return Part(value, terms, value != 0)
+__all__ = ["SoftTriple", "SubCenterArcFace"]
 
 
-class _SoftTripleRows(CentreRows):
-    def __init__(self, centres: int, scale: float, temperature: float, margin: float) -> None:
-        super().__init__(centres)
-        self._scale, self._temperature, self._margin = scale, temperature, margin
-
-    def logits(self, distances: Tensor, own: Tensor) -> Tensor:
-        shares = (distances / -self._temperature).softmax(2)
-        similarity = 1.0 - (shares * distances).sum(2)
-        return self._scale * (similarity - self._margin * own)
-
-
-class SoftTriple(ClassLoss):
+class SoftTriple(ClassSoftmax):
     r"""SoftTriple: a softmax over classes with several centres each, of which the nearest count most.
 
     ``S_c = sum_k softmax_k(cos_ck / g) cos_ck``, and a row costs
@@ -73,7 +32,7 @@ class SoftTriple(ClassLoss):
     Defaults: cosine distance (``cos = 1 - d``; embeddings and centres are normalised), K = 10, l = 20,
     g = 0.1, m = 0.01 and t = 0.2, the paper's for CUB and Cars (it takes K = 2 for SOP), mean over the
     rows. pytorch-metric-learning's SoftTripleLoss is the same without the term of the centres (t = 0);
-    the authors' code adds 1e-5 under its root. Whole rows are needed: see the module.
+    the authors' code adds 1e-5 under its root.
 
     Parameters
     ----------
@@ -111,61 +70,42 @@ class SoftTriple(ClassLoss):
         scale: float = 20.0,
         temperature: float = 0.1,
         regularization: float = 0.2,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=Cosine(), centres=centres, reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=Cosine(), centres=centres, **options)
         self.margin = positive("margin", margin, zero=True)
-        self.scale = positive("scale", scale)
+        self.rate = self.scale = positive("scale", scale)
         self.temperature = positive("temperature", temperature)
         self.regularization = positive("regularization", regularization, zero=True)
 
-    def function(self) -> WholeRows:
-        """The softmax over whole rows."""
-        return _SoftTripleRows(self.centres, self.scale, self.temperature, self.margin)
+    def function(self) -> Grouped:
+        """The softmax over classes, each at the soft minimum of its centres' distances."""
+        return Grouped(super().function(), self.centres, SoftNearest(self.temperature))
 
-    def spread_of_centres(self) -> Tensor:
-        """Half the mean distance between two centres of one class at unit length; zero with one centre."""
+    def own_logits(self, distances: Tensor) -> tuple[Tensor, Tensor | float]:
+        """``-l (d + m)``."""
+        return (distances + self.margin) * -self.scale, -self.scale
+
+    def spread_of_centres(self, weight: Tensor | None = None) -> Tensor:
+        """Half the mean distance between two centres of one class at unit length; zero with one centre.
+
+        weight : vectors of some classes (k * centres, dimension), by default of all.
+        """
+        weight = self.weight if weight is None else weight
         if self.centres == 1:
-            return self.weight.new_zeros(())
-        units = unit_rows(self.weight).view(self.n_classes, self.centres, self.dimension)
+            return weight.new_zeros(())
+        units = unit_rows(weight).view(-1, self.centres, self.dimension)
         pairs = torch.cdist(units, units, compute_mode="donot_use_mm_for_euclid_dist")
-        return pairs.sum() / (2 * self.n_classes * self.centres * (self.centres - 1))
+        return pairs.sum() / (2 * units.shape[0] * self.centres * (self.centres - 1))
 
-    def _evaluate(
-        self,
-        rows: Tensor,
-        relation: Relation,
-        columns: Tensor | None,
-        column_relation: Relation | None,
-        ids: Any,
-        column_ids: Any,
-        weights: Tensor | None,
-    ) -> Tensor:
-        value = super()._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+    def _against(self, rows: Tensor, relation: Settled, vectors: Tensor, weights: Tensor | None) -> Tensor:
+        value = super()._against(rows, relation, vectors, weights)
         if not self.regularization or self.centres == 1 or not rows.shape[0]:
             return value
-        return value + (self.regularization * self.spread_of_centres()).to(value.dtype)
+        return value + (self.regularization * self.spread_of_centres(vectors)).to(value.dtype)
 
 
-class _ArcRows(CentreRows):
-    def __init__(self, centres: int, margin: float, scale: float, beyond: Beyond) -> None:
-        super().__init__(centres)
-        self._margin, self._scale, self._beyond = margin, scale, beyond
-
-    def logits(self, distances: Tensor, own: Tensor) -> Tensor:
-        nearest = distances.min(2).values
-        mine = (nearest * own).sum(1)
-        with torch.no_grad():
-            value, slope = arc_logits(mine, self._margin, self._scale, self._beyond)
-        # the value with its slope, which autograd would lose at angle zero
-        mine = value + slope * (mine - mine.detach())
-        return torch.where(own > 0, mine[:, None], -self._scale * nearest)
-
-
-class SubCenterArcFace(ClassLoss):
+class SubCenterArcFace(AngularMargin):
     r"""ArcFace with several sub-centres a class: the nearest one gives the class's angle.
 
     ``cos theta_c = max_k cos_ck``; then as :class:`~likewise.losses.ArcFace`. Noisy items gather about
@@ -173,7 +113,7 @@ class SubCenterArcFace(ClassLoss):
 
     Defaults: the cosine distance (embeddings and centres are normalised), 3 sub-centres, s = 64, m = 0.5,
     mean over the rows, as pytorch-metric-learning's SubCenterArcFaceLoss (its margin in degrees).
-    Whole rows are needed: see the module.
+
 
     Parameters
     ----------
@@ -208,16 +148,11 @@ class SubCenterArcFace(ClassLoss):
         margin: float = 0.5,
         scale: float = 64.0,
         beyond: Beyond = "linear",
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=Cosine(), centres=centres, reduction=reduction, miner=miner
-        )
-        check_angles(margin, beyond)
-        self.margin, self.beyond = float(margin), beyond
-        self.scale = positive("scale", scale)
+        super().__init__(n_classes, dimension, distance=Cosine(), centres=centres, **options)
+        self.use_margin(margin, scale, beyond)
 
-    def function(self) -> WholeRows:
-        """The softmax over whole rows."""
-        return _ArcRows(self.centres, self.margin, self.scale, self.beyond)
+    def function(self) -> Grouped:
+        """ArcFace's softmax, each class at the distance of its nearest centre."""
+        return Grouped(super().function(), self.centres, NearestOf())

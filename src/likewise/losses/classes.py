@@ -1,4 +1,4 @@
-"""Losses against one learned vector a class: softmaxes with and without a margin.
+"""Losses against one learned vector a class: softmaxes over the classes.
 
 The rows are the embeddings, the columns the vectors, and each row's near column is its class's: nothing
 of size (n, n_classes) is ever held. The vectors are of use for the classes of training alone.
@@ -6,10 +6,9 @@ of size (n, n_classes) is ever held. The vectors are of use for the classes of t
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +16,18 @@ from torch import Tensor, nn
 from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
 from likewise.losses.base import Loss, Miner, ReductionName, check_embeddings, positive
+from likewise.losses.class_cells import Classes, Settled, several_centres
 from likewise.losses.log_sum import FarLogSum, RowTerms, pair_softmax
 from likewise.relations import Labels, Relation
-from likewise.table import Near
+from likewise.table import Near, TableFunction
 
 __all__ = [
-    "ArcFace",
-    "Beyond",
     "ClassLoss",
+    "ClassOptions",
     "ClassSoftmax",
     "CosFace",
+    "MinedOptions",
     "NormalizedSoftmax",
-    "arc_logits",
-    "check_angles",
     "count",
 ]
 
@@ -41,11 +39,31 @@ def count(name: str, value: int) -> int:
     return value
 
 
+class ClassOptions(TypedDict, total=False):
+    """What every loss against vectors of classes takes besides its own options: see :class:`ClassLoss`."""
+
+    classes: Any
+    reduction: ReductionName | None
+
+
+class MinedOptions(ClassOptions, total=False):
+    """Also a miner."""
+
+    miner: Miner | None
+
+
 class ClassLoss(Loss):
     """A loss against learned vectors of the classes.
 
-    Called with the embeddings and their classes, integers from 0 to n_classes - 1, as a tensor, a list or
-    :class:`~likewise.relations.Labels` (of which some may be unlabelled: those rows have no term).
+    Called with the embeddings and a relation of theirs to the classes:
+
+    - the class of each, as a tensor, a list or :class:`~likewise.relations.Labels` (of which some may be
+      unlabelled: those rows have no term): integers from 0 to n_classes - 1, or labels among ``classes``;
+    - several classes an embedding: a boolean table (n, n_classes), each true one near, all others far;
+    - ``Labels(..., levels=)`` with ``classes`` a list a level: the weighted sum of the levels, each against
+      the vectors of its own classes alone;
+    - ``Pairs``, ``Scores``, ``Triplets``, ``Quadruplets``, ``Mask``, ``Matches``, in which rows are
+      embeddings and columns the numbers of classes: what isn't listed is unknown.
 
     Parameters
     ----------
@@ -54,6 +72,8 @@ class ClassLoss(Loss):
         Of the embeddings.
     centres : int, above 0
         Vectors a class; those of class c are rows ``c * centres`` to ``(c + 1) * centres`` of ``weight``.
+    classes : sequence of n_classes labels, or a sequence of such sequences a level, optional
+        What the classes are called, integers to 2^63 or strings, compared exactly; without it by number.
 
     Attributes
     ----------
@@ -63,19 +83,23 @@ class ClassLoss(Loss):
         same vectors: draw them from one seed, or let DistributedDataParallel hand them round.
     """
 
+    columns_are_shared = True
+
     def __init__(
         self,
         n_classes: int,
         dimension: int,
         *,
         distance: Distance,
-        centres: int = 1,
+        centres: int,
+        classes: Any = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
         super().__init__(distance=distance, reduction=reduction, miner=miner)
         self.n_classes, self.dimension = count("n_classes", n_classes), count("dimension", dimension)
         self.centres = count("centres", centres)
+        self.classes = Classes(n_classes, classes)
         self.weight = nn.Parameter(torch.empty(n_classes * centres, dimension, dtype=torch.float32))
         self.reset_parameters()
 
@@ -87,40 +111,8 @@ class ClassLoss(Loss):
         """Sizes, for ``print``."""
         return f"n_classes={self.n_classes}, dimension={self.dimension}"
 
-    def class_numbers(self, relation: Relation) -> Labels:
-        """The classes of the rows, if they are integers from 0 to n_classes - 1.
-
-        Raises
-        ------
-        InputError
-        """
-        name = type(self).__name__
-        expected = f"{name}: labels must be integers from 0 to {self.n_classes - 1} of shape (n,)"
-        if not isinstance(relation, Labels):
-            raise InputError(f"{expected}; found {type(relation).__name__}")
-        values = relation._values
-        if not isinstance(values, Tensor):
-            raise InputError(f"{expected}; found strings: number the classes first")
-        if values.ndim != 1:
-            raise InputError(f"{expected}; found a table of shape {tuple(values.shape)}")
-        outside = (values < 0) | (values >= self.n_classes)
-        known = relation._known()
-        if known is not None:
-            outside &= known
-        if bool(outside.any()):
-            row = int(outside.nonzero()[0])
-            raise InputError(f"{expected}; found {int(values[row])} in row {row}")
-        return relation
-
-    def numbers_of(self, classes: Labels, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Each row's class (n,), 0 where unknown, and whether it is known (n,)."""
-        values, known = classes._values, classes._known()
-        assert isinstance(values, Tensor)
-        known = torch.ones_like(values, dtype=torch.bool) if known is None else known
-        return torch.where(known, values, 0).to(device), known.to(device)
-
-    def columns_for(self, rows: Tensor) -> Tensor:
-        """The learned vectors in the dtype of the rows, checked to fit them.
+    def columns_for(self, rows: Tensor, first: int = 0, last: int | None = None) -> Tensor:
+        """The vectors of some classes, by default of all, in the dtype of the rows, checked to fit them.
 
         Raises
         ------
@@ -135,12 +127,10 @@ class ClassLoss(Loss):
             raise InputError(
                 f"{name}: weight is on {self.weight.device} and embeddings on {rows.device}: move the loss"
             )
-        return check_embeddings(f"{name}.weight", self.weight).to(rows.dtype)
-
-    def column_classes(self) -> Labels:
-        """The class of each learned vector."""
-        numbers = torch.arange(self.n_classes, device=self.weight.device)
-        return Labels(numbers if self.centres == 1 else numbers.repeat_interleave(self.centres))
+        weight = check_embeddings(f"{name}.weight", self.weight)
+        if last is not None and last - first < self.n_classes:
+            weight = weight[first * self.centres : last * self.centres]
+        return weight.to(rows.dtype)
 
     def refuse_columns(self, **given: Any) -> None:
         """Refuse columns that aren't the learned vectors."""
@@ -151,16 +141,46 @@ class ClassLoss(Loss):
                 f"{' and '.join(found)}"
             )
 
-    def nothing(self, rows: Tensor, vectors: Tensor) -> Tensor:
-        """The value of a batch without an embedding of a known class: zero, with gradients, and a warning."""
+    def nothing(self, rows: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
+        """The value of a batch without an embedding of a known class: zero, with gradients, and a warning.
+
+        values : (m,) zeros, one for each row of the table.
+        """
         warnings.warn(
             f"{type(self).__name__}: the batch has no positive pair (no embedding of a known class), so the "
             "loss is zero; raise the samples a class in a batch",
             UserWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
-        values = (rows * 0.0).sum(1) + (vectors[:1] * 0.0).sum()
+        values = values + (rows * 0.0).sum() + (vectors[:1] * 0.0).sum()
         return values if self.reduction == "none" else values.sum()
+
+    def _at_levels(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """The weighted sum over the levels of a hierarchy, each against the vectors of its own classes."""
+        if not isinstance(relation, Labels) or relation._levels is None:
+            return self._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+        levels = self.classes.at_levels(relation)
+        others: list[Relation | None] = [column_relation] * len(levels)
+        if isinstance(column_relation, Labels):
+            others = [labels for _, labels in self.classes.at_levels(column_relation)]
+        values = [
+            weight * self._evaluate(rows, labels, columns, other, ids, column_ids, weights)
+            for (weight, labels), other in zip(levels, others, strict=True)
+        ]
+        return self.add_levels(values)
+
+    def add_levels(self, values: list[Tensor]) -> Tensor:
+        """The values of all levels, weighted already, as one."""
+        return torch.stack(values).sum(0)
 
     def _evaluate(
         self,
@@ -173,8 +193,16 @@ class ClassLoss(Loss):
         weights: Tensor | None,
     ) -> Tensor:
         self.refuse_columns(columns=columns, column_relation=column_relation, column_ids=column_ids)
-        vectors, classes = self.columns_for(rows), self.class_numbers(relation)
-        return super()._evaluate(rows, classes, vectors, self.column_classes(), None, None, weights)
+        name = type(self).__name__
+        relation, first, last = self.classes.part(relation, name)
+        vectors = self.columns_for(rows, first, last)
+        resolved = self.classes.cells(relation, first, last, rows.shape[0], rows.device, name)
+        settled = Settled(several_centres(resolved, self.centres))
+        return self._against(rows, settled, vectors, weights)
+
+    def _against(self, rows: Tensor, relation: Settled, vectors: Tensor, weights: Tensor | None) -> Tensor:
+        """The value over the table of rows against vectors."""
+        return super()._evaluate(rows, relation, vectors, None, None, None, weights)
 
 
 class ClassSoftmax(ClassLoss):
@@ -187,7 +215,7 @@ class ClassSoftmax(ClassLoss):
     def own_logits(self, distances: Tensor) -> tuple[Tensor, Tensor | float]:
         """The own class's logits from its distances (r, p), and their derivatives by them."""
 
-    def function(self) -> FarLogSum:
+    def function(self) -> TableFunction[Any]:
         """The own class against the log-sum-exp of the others."""
         return FarLogSum(self.rate, self._row)
 
@@ -227,12 +255,9 @@ class NormalizedSoftmax(ClassSoftmax):
         *,
         temperature: float = 0.05,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=distance or Cosine(), reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
         self.temperature = positive("temperature", temperature)
         self.rate = 1.0 / self.temperature
 
@@ -276,102 +301,12 @@ class CosFace(ClassSoftmax):
         margin: float = 0.35,
         scale: float = 64.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=distance or Cosine(), reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
         self.margin = positive("margin", margin, zero=True)
         self.rate = self.scale = positive("scale", scale)
 
     def own_logits(self, distances: Tensor) -> tuple[Tensor, Tensor | float]:
         """``-s (d + m)``."""
         return (distances + self.margin) * -self.scale, -self.scale
-
-
-Beyond = Literal["linear", "easy", "cosine"]
-
-
-def arc_logits(distances: Tensor, margin: float, scale: float, beyond: Beyond) -> tuple[Tensor, Tensor]:
-    """``s (cos(theta + m) - 1)`` and its derivative, from cosine distances of any shape.
-
-    The one is what ``-s d`` leaves out of the other classes' ``s cos theta``, too.
-    """
-    cosine = 1.0 - distances
-    sine = (distances * (2.0 - distances)).clamp_(min=0.0).sqrt_()
-    along, across = math.cos(margin), math.sin(margin)
-    shifted = cosine * along - sine * across
-    slope = -along - across * torch.where(sine > 0, cosine / sine, 0.0)
-    if beyond == "linear":
-        inside = cosine >= -along
-        shifted = torch.where(inside, shifted, cosine - margin * across)
-        slope = torch.where(inside, slope, -1.0)
-    elif beyond == "easy":
-        shifted = torch.where(cosine > 0, shifted, cosine)
-        slope = torch.where(cosine > 0, slope, -1.0)
-    return (shifted - 1.0).mul_(scale), slope.mul_(scale)
-
-
-def check_angles(margin: float, beyond: str) -> None:
-    """Refuse a margin that is no angle in radians, and an unknown choice of what is beyond pi."""
-    if positive("margin", margin, zero=True) > math.pi:
-        raise InputError(f"margin must be radians, at most pi; found {margin!r}")
-    if beyond not in ("linear", "easy", "cosine"):
-        raise InputError(f'beyond must be "linear", "easy" or "cosine"; found {beyond!r}')
-
-
-class ArcFace(ClassSoftmax):
-    r"""Additive angular margin: the own class has the logit ``s cos(theta_y + m)``, others ``s cos theta_c``.
-
-    The sine comes of the distance, ``sin^2 = d (2 - d)``, so that small angles keep their digits; at
-    theta = 0 the slope is zero.
-
-    Defaults: the cosine distance (embeddings and vectors are normalised; no other has angles), s = 64,
-    m = 0.5, mean over the rows. pytorch-metric-learning's ArcFaceLoss counts the margin in degrees (28.6)
-    and is the same with ``beyond="linear"``.
-
-    Parameters
-    ----------
-    n_classes, dimension : int
-    margin : float, 0 to pi
-        m, in radians.
-    scale : float, above 0
-        s.
-    beyond : {"linear", "easy", "cosine"}
-        What follows where ``theta + m`` passes pi and the cosine would rise again: ``"linear"`` takes
-        ``cos theta - m sin m``, as the authors' code; ``"easy"`` applies the margin only where
-        ``cos theta > 0``, their easy margin; ``"cosine"`` is the bare formula of the paper.
-
-    References
-    ----------
-    J. Deng, J. Guo, N. Xue, S. Zafeiriou, "ArcFace: additive angular margin loss for deep face
-    recognition", 2019, equation 3.
-
-    >>> loss = ArcFace(2, 2, margin=torch.pi / 2, scale=1.0)
-    >>> with torch.no_grad():
-    ...     _ = loss.weight.copy_(torch.eye(2))
-    >>> round(loss(torch.tensor([[3.0, 0.0]]), [0]).item(), 4)  # cos(0 + pi / 2) = 0, as of the other class
-    0.6931
-    """
-
-    def __init__(
-        self,
-        n_classes: int,
-        dimension: int,
-        *,
-        margin: float = 0.5,
-        scale: float = 64.0,
-        beyond: Beyond = "linear",
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
-    ) -> None:
-        super().__init__(n_classes, dimension, distance=Cosine(), reduction=reduction, miner=miner)
-        check_angles(margin, beyond)
-        self.margin = float(margin)
-        self.beyond = beyond
-        self.rate = self.scale = positive("scale", scale)
-
-    def own_logits(self, distances: Tensor) -> tuple[Tensor, Tensor | float]:
-        """``s (cos(theta + m) - 1)``: the one that the others' ``-s d`` leaves out, too."""
-        return arc_logits(distances, self.margin, self.scale, self.beyond)

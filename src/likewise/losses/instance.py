@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 
 from likewise.distances import Distance
 from likewise.errors import InputError
-from likewise.losses.base import Miner, ReductionName
-from likewise.losses.classes import NormalizedSoftmax
+from likewise.losses.classes import MinedOptions, NormalizedSoftmax
 from likewise.relations import Relation
 
 __all__ = ["Instance"]
@@ -53,17 +52,9 @@ class Instance(NormalizedSoftmax):
         *,
         temperature: float = 1.0 / 64.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes,
-            dimension,
-            temperature=temperature,
-            distance=distance,
-            reduction=reduction,
-            miner=miner,
-        )
+        super().__init__(n_classes, dimension, temperature=temperature, distance=distance, **options)
 
     def _evaluate(
         self,

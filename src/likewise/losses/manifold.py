@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance, unit_rows
 from likewise.errors import InputError, UnsupportedError
-from likewise.losses.base import ReductionName, positive
-from likewise.losses.classes import ClassLoss
-from likewise.relations import Relation
-from likewise.relations.base import check_count
+from likewise.losses.base import positive
+from likewise.losses.class_cells import Settled
+from likewise.losses.classes import ClassLoss, ClassOptions
+from likewise.losses.composed import far_cells, near_cells
 from likewise.table import TableFunction
 
 __all__ = ["Manifold"]
@@ -65,9 +65,9 @@ class Manifold(ClassLoss):
         margin: float = 5e-4,
         context_weight: float = 1.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
+        **options: Unpack[ClassOptions],
     ) -> None:
-        super().__init__(n_classes, dimension, distance=distance or Cosine(), reduction=reduction)
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
         if not isinstance(self.distance, Cosine):
             raise InputError(f"distance must be Cosine; found {type(self.distance).__name__}")
         if positive("alpha", alpha) >= 1:
@@ -85,24 +85,13 @@ class Manifold(ClassLoss):
         """
         raise UnsupportedError("Manifold isn't a walk: call the loss itself")
 
-    def _evaluate(
-        self,
-        rows: Tensor,
-        relation: Relation,
-        columns: Tensor | None,
-        column_relation: Relation | None,
-        ids: Any,  # noqa: ARG002  # a proxy is nobody's item
-        column_ids: Any,
-        weights: Tensor | None,
-    ) -> Tensor:
+    def _against(self, rows: Tensor, relation: Settled, vectors: Tensor, weights: Tensor | None) -> Tensor:
         """Solve for the walk, and compare proxies."""
-        self.refuse_columns(columns=columns, column_relation=column_relation, column_ids=column_ids)
-        vectors = self.columns_for(rows)
-        classes = self.class_numbers(relation)
-        check_count("labels", classes.n_items, rows.shape[0])
-        own, known = self.numbers_of(classes, rows.device)
-        if not bool(known.any()):
-            return self.nothing(rows, vectors)
+        resolved = relation.resolved
+        row, anchor, own = near_cells(resolved)
+        zero = rows.new_zeros(resolved.n_rows)
+        if not row.numel():
+            return self.nothing(rows, vectors, zero)
         nodes = unit_rows(torch.cat([rows, vectors]))
         affinity = (2.0 * (nodes @ nodes.T).clamp(min=0.0)).exp()
         affinity = affinity * (1.0 - torch.eye(nodes.shape[0], dtype=rows.dtype, device=rows.device))
@@ -110,21 +99,34 @@ class Manifold(ClassLoss):
         system = torch.eye(nodes.shape[0], dtype=rows.dtype, device=rows.device)
         system = system - self.alpha * root[:, None] * affinity * root
         reached = (1.0 - self.alpha) * torch.linalg.inv(system)
-        n = rows.shape[0]
-        values = self._compare(reached[:n, n:], own)
+        n, cells = rows.shape[0], (row, anchor, own, *far_cells(resolved))
+        values = self._compare(reached[:n, n:], *cells)
         if self.context_weight:
             context = unit_rows(reached[:n]) @ unit_rows(reached[n:]).T
-            values = values + self.context_weight * self._compare(context, own)
-        values = torch.where(known, values, 0.0)
-        weighted = values if weights is None else values * self._check_weights(weights, None, rows)
+            values = values + self.context_weight * self._compare(context, *cells)
+        weighted = values
+        if weights is not None:
+            weighted = values * self._check_weights(weights, resolved, rows)[row]
         if self.reduction == "none":
-            return weighted
-        active = int((values != 0).sum())
-        divisor = {"mean": int(known.sum()), "active": active, "sum": 1}[self.reduction]
+            return zero.index_add(0, row, weighted)
+        divisor = {"mean": row.numel(), "active": int((values != 0).sum()), "sum": 1}[self.reduction]
         return weighted.sum() / max(1, divisor)
 
-    def _compare(self, similarity: Tensor, own: Tensor) -> Tensor:
-        """``log(1 + sum_c exp(s_c - s_y + m))`` over the c within m of y: (n,)."""
-        gap = similarity - similarity.gather(1, own[:, None]) + self.margin
-        counted = (gap.detach() >= 0).scatter(1, own[:, None], False)
-        return torch.where(counted, gap, -torch.inf).exp().sum(1).log1p()
+    def _compare(
+        self,
+        similarity: Tensor,
+        row: Tensor,
+        anchor: Tensor,
+        own: Tensor,
+        far_row: Tensor,
+        far_anchor: Tensor,
+        far: Tensor,
+    ) -> Tensor:
+        """``log(1 + sum_c exp(s_c - s_y + m))`` over the c within m of y, for each near cell (k,)."""
+        count = (
+            int(row.max()) + 1 if not far_row.numel() else int(torch.maximum(row.max(), far_row.max())) + 1
+        )
+        others = similarity.new_full((count, similarity.shape[1]), -torch.inf)
+        others = others.index_put((far_row, far), similarity[far_anchor, far])
+        gap = others[row] - similarity[anchor, own][:, None] + self.margin
+        return torch.where(gap.detach() >= 0, gap, -torch.inf).exp().sum(1).log1p()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import torch
 from torch import Tensor
 
 from likewise.distances import Distance
-from likewise.losses.base import Miner, ReductionName, positive
-from likewise.losses.classes import ClassLoss
+from likewise.losses.base import positive
+from likewise.losses.classes import ClassLoss, MinedOptions
 from likewise.losses.log_sum import FarLogSum, RowTerms, log_sum
 from likewise.losses.proxy import UnitSquared
 from likewise.table import Near, Part, Rows
@@ -57,17 +59,9 @@ class MultiProxy(ClassLoss):
         include_positive: bool = True,
         scale: float = 9.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes,
-            dimension,
-            centres=centres,
-            distance=distance or UnitSquared(),
-            reduction=reduction,
-            miner=miner,
-        )
+        super().__init__(n_classes, dimension, centres=centres, distance=distance or UnitSquared(), **options)
         self.include_positive = bool(include_positive)
         self.scale = positive("scale", scale)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
-from likewise.losses.base import Miner, ReductionName
-from likewise.losses.classes import ClassLoss
+from likewise.losses.classes import ClassLoss, MinedOptions
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 
 __all__ = ["P2SGrad"]
@@ -87,12 +87,9 @@ class P2SGrad(ClassLoss):
         dimension: int,
         *,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=distance or Cosine(), reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
         if not isinstance(self.distance, Cosine):
             raise InputError(f"distance must be Cosine; found {type(self.distance).__name__}")
 

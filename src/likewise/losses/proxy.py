@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance, Form, ProductDistance, unit_rows
 from likewise.errors import InputError
-from likewise.losses.base import Miner, ReductionName, positive
-from likewise.losses.classes import ClassLoss
+from likewise.losses.base import positive
+from likewise.losses.class_cells import turned_round
+from likewise.losses.classes import ClassLoss, MinedOptions
 from likewise.losses.log_sum import FarLogSum, RowTerms, log_sum, one_plus, pair_softmax
-from likewise.relations import Relation, Resolved, Sides
-from likewise.relations.base import check_count
+from likewise.relations import Relation, Resolved
 from likewise.table import Near, Part, Rows, TableRequest, table_value
 
 __all__ = ["ProxyAnchor", "ProxyNCA", "UnitSquared"]
@@ -71,12 +71,9 @@ class ProxyNCA(ClassLoss):
         include_positive: bool = False,
         scale: float = 1.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=distance or UnitSquared(), reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=distance or UnitSquared(), centres=1, **options)
         self.include_positive = bool(include_positive)
         self.scale = positive("scale", scale)
 
@@ -135,12 +132,9 @@ class ProxyAnchor(ClassLoss):
         margin: float = 0.1,
         alpha: float = 32.0,
         distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-        miner: Miner | None = None,
+        **options: Unpack[MinedOptions],
     ) -> None:
-        super().__init__(
-            n_classes, dimension, distance=distance or Cosine(), reduction=reduction, miner=miner
-        )
+        super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
         self.margin = positive("margin", margin, zero=True)
         self.alpha = positive("alpha", alpha)
 
@@ -187,24 +181,27 @@ class ProxyAnchor(ClassLoss):
             raise InputError(
                 "ProxyAnchor: embeddings are columns here and have no terms of their own; leave out weights"
             )
-        proxies, classes = self.columns_for(rows), self.class_numbers(relation)
-        check_count("labels", classes.n_items, rows.shape[0])
-        _, known = self.numbers_of(classes, rows.device)
-        if not bool(known.any()):
-            return self.nothing(proxies, rows)
-        sides = Sides(proxies.shape[0], rows.shape[0], columns_are_rows=False, device=rows.device)
-        resolved = self.column_classes().resolve(classes, sides)
+        relation, first, last = self.classes.part(relation, "ProxyAnchor")
+        proxies = self.columns_for(rows, first, last)
+        classes = self.classes.cells(relation, first, last, rows.shape[0], rows.device, "ProxyAnchor")
+        resolved = turned_round(classes, rows.shape[0])
+        if not _rows_with_near(resolved):
+            return self.nothing(proxies, rows, rows.new_zeros(proxies.shape[0]))
         if self.miner is not None:
             resolved = self.miner(proxies.detach(), resolved, columns=rows, distance=self.distance)
         function = self.function()
         if self.reduction != "active":
             # the divisors are known before the walk, so that it need not wait for them
-            factor = self.n_classes / max(1, _rows_with_near(resolved)) if self.reduction == "mean" else 1.0
+            factor = proxies.shape[0] / max(1, _rows_with_near(resolved)) if self.reduction == "mean" else 1.0
             function = FarLogSum(self.alpha, partial(self._joint, factor=factor))
         request = TableRequest(function, self.distance, resolved, self.reduction)
         value: Tensor
         value, _ = table_value(request, proxies, rows, None)
         return value
+
+    def add_levels(self, values: list[Tensor]) -> Tensor:
+        """The values of the classes of all levels end to end, or their sum."""
+        return torch.cat(values) if self.reduction == "none" else torch.stack(values).sum(0)
 
 
 def _rows_with_near(resolved: Resolved) -> int:

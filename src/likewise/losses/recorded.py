@@ -11,23 +11,21 @@ __all__ = ["RowNotes", "shared_sum"]
 
 
 class RowNotes:
-    """A number for each row of a table, noted block by block; a block visited again notes it anew."""
+    """Numbers for the rows or the cells of a table, noted block by block; a block seen again notes anew."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, Tensor] = {}
 
     def note(self, start: int, values: Tensor) -> None:
-        """Note the numbers (r,) of the rows from ``start``."""
+        """Note the numbers (k,) of the block of rows from ``start``."""
         self._blocks[start] = values
 
-    def all(self, n_rows: int, like: Tensor) -> Tensor:
-        """The numbers of all rows (n_rows,), those of other processes included."""
+    def all(self, like: Tensor) -> Tensor:
+        """The numbers of all blocks, those of other processes included."""
         own = [self._blocks[start] for start in sorted(self._blocks)]
         found = torch.cat(own) if own else like.new_zeros(0)
         group = active_group()
-        if group is None:
-            return found
-        return group.gather(found, [last - first for first, last in group.share(n_rows)])
+        return found if group is None else group.gather(found, group.counts(found.shape[0], found.device))
 
 
 def shared_sum(values: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
+from likewise.losses.angular_margins import arc_logits
 from likewise.losses.base import Loss, Miner, ReductionName, positive
-from likewise.losses.classes import arc_logits
 from likewise.losses.log_sum import FarLogSum, RowTerms, pair_softmax
 from likewise.table import Near
 

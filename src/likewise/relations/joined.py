@@ -21,7 +21,7 @@ def _offsets(counts: Sequence[int]) -> list[int]:
     return [sum(counts[:number]) for number in range(len(counts))]
 
 
-def join(parts: Sequence[Relation], rows: Sequence[int], columns: Sequence[int]) -> Relation:
+def join(parts: Sequence[Relation], rows: Sequence[int], columns: Sequence[int] | None) -> Relation:
     """The relation of batches put end to end.
 
     Parameters
@@ -29,7 +29,7 @@ def join(parts: Sequence[Relation], rows: Sequence[int], columns: Sequence[int])
     parts : sequence of Relation
         One a process, all of one kind; positions count from the process's own first item.
     rows, columns : sequences of int
-        How many rows and columns each process has.
+        How many rows and columns each process has; None where the columns are the same in all.
 
     Raises
     ------
@@ -49,7 +49,8 @@ def join(parts: Sequence[Relation], rows: Sequence[int], columns: Sequence[int])
         return Chunklets(torch.cat([part.chunklets.cpu() for part in parts if isinstance(part, Chunklets)]))
     if isinstance(parts[0], Matches):
         return parts[0]
-    row_offsets, column_offsets = _offsets(rows), _offsets(columns)
+    row_offsets = _offsets(rows)
+    column_offsets = [0] * len(parts) if columns is None else _offsets(columns)
 
     def joined(name: str, offsets: Sequence[int] | None = None) -> Any:
         found = [getattr(part, name) for part in parts]
@@ -81,5 +82,6 @@ def join(parts: Sequence[Relation], rows: Sequence[int], columns: Sequence[int])
             joined("far_right", column_offsets),
         )
     if kind is Mask:
-        return Mask.joined([part for part in parts if isinstance(part, Mask)], row_offsets, column_offsets)
+        masks = [part for part in parts if isinstance(part, Mask)]
+        return Mask.joined(masks, row_offsets, column_offsets, below=columns is None)
     raise InputError(f"a {kind.__name__} relation can't be joined over processes")

@@ -339,9 +339,17 @@ class Mask(Relation):
             raise InputError("mask: a cell can't be near and far")
 
     @classmethod
-    def joined(cls, parts: Sequence[Mask], row_offsets: Sequence[int], column_offsets: Sequence[int]) -> Mask:
-        """Masks put corner to corner; between batches nothing is known."""
-        shape = tuple(sum(part._shape[axis] for part in parts) for axis in (0, 1))
+    def joined(
+        cls,
+        parts: Sequence[Mask],
+        row_offsets: Sequence[int],
+        column_offsets: Sequence[int],
+        *,
+        below: bool = False,
+    ) -> Mask:
+        """Masks put corner to corner, or below one another; between batches nothing is known."""
+        height, width = (sum(part._shape[axis] for part in parts) for axis in (0, 1))
+        shape = (height, parts[0]._shape[1] if below else width)
         offsets = [torch.tensor([[r], [c]]) for r, c in zip(row_offsets, column_offsets, strict=True)]
         sparse = []
         for cells in ([part._near for part in parts], [part._far for part in parts]):

@@ -55,8 +55,11 @@ class Plan:
     whole: bool
 
 
-def plan_for(resolved: Resolved, width: int, *, needs_whole: bool) -> Plan:
-    """How to cut a table; width is the kernel's, and a loss of whole rows needs them in one tile."""
+def plan_for(resolved: Resolved, width: int, *, needs_whole: bool, together: int = 1) -> Plan:
+    """How to cut a table; width is the kernel's, and a loss of whole rows needs them in one tile.
+
+    No tile of some of the columns ends within ``together`` neighbouring ones.
+    """
     cells = max(64, TILE // width)
     group = max(1, min(resolved.n_rows, max(FEWEST_ROWS, GROUP // max(1, resolved.longest))))
     if resolved.far_is_listed and not needs_whole:
@@ -67,6 +70,8 @@ def plan_for(resolved: Resolved, width: int, *, needs_whole: bool) -> Plan:
         return Plan(max(group, min(rows, resolved.n_rows)), rows, columns, whole=True)
     rows = ROWS if width == 1 else int(cells**0.5)
     wide = max(8, cells // rows // 8 * 8)  # of eight columns a miner's flags fill a byte
+    if together > 1:
+        wide = max(1, wide // together) * together
     return Plan(max(group, min(rows, resolved.n_rows)), rows, wide, whole=False)
 
 

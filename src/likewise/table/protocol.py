@@ -71,11 +71,15 @@ class Tile:
     """Some rows by some columns: distances (r, c), infinite where the column isn't far.
 
     distances are read, never written to. ``kept`` says that this very tile comes back in ``slope``, next
-    and alone, so that ``observe`` may leave an array of its size in the state to save work there.
+    and alone, so that ``observe`` may leave an array of its size in the state to save work there. ``first``
+    is the number of its first column, and ``cells`` are the cells themselves where far cells are listed and
+    a tile is no run of columns.
     """
 
     distances: Tensor
     kept: bool = False
+    first: int = 0
+    cells: Cells | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,9 @@ class TableFunction(ABC, Generic[_State]):
     apart: bool = False
     """Whether ``finish`` gives two parts, near and far, whose terms are the near and the far cells: of
     those the walk knows the number beforehand."""
+
+    columns_together: int = 1
+    """How many neighbouring columns belong together: no tile ends between them."""
 
     scaled: bool = False
     """Whether a tile's slopes are known as it is observed but for a factor a row: see :meth:`fold`."""

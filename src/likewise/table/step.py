@@ -132,7 +132,7 @@ class Step:
         distances = kernel.listed(both)
         count = near.columns.shape[1]
         state = loss.begin(near_of(kernel, visit, distances[:, :count].contiguous()))
-        tile = Tile(distances[:, count:].contiguous(), kept=self.want_gradient)
+        tile = Tile(distances[:, count:].contiguous(), kept=self.want_gradient, cells=far)
         loss.observe(tile, state)
         found = loss.finish(state)
         more = None
@@ -226,7 +226,7 @@ def _tile(kernel: Kernel, hidden: _Hidden, first: int, last: int, *, kept: bool)
     distances = kernel.tile(first, last)
     hidden.fill(distances, first, last)
     kernel.mend(distances)
-    return Tile(distances, kept)
+    return Tile(distances, kept, first)
 
 
 def _visit_whole_rows(

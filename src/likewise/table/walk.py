@@ -62,7 +62,8 @@ def walk(
     Walked
     """
     apart = isinstance(loss, TableFunction) and loss.apart
-    plan = plan_for(resolved, kernel.width, needs_whole=isinstance(loss, WholeRows))
+    together = loss.columns_together if isinstance(loss, TableFunction) else 1
+    plan = plan_for(resolved, kernel.width, needs_whole=isinstance(loss, WholeRows), together=together)
     group = active_group()
     share = (0, resolved.n_rows) if group is None else group.share(resolved.n_rows)[group.rank]
     if near is not None:

@@ -1,0 +1,137 @@
+"""Angular margins that multiply the angle: L-Softmax, and A-Softmax (SphereFace)."""
+
+from __future__ import annotations
+
+import math
+from typing import Unpack
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Dot, Form, ProductDistance, unit_rows
+from likewise.losses.base import positive
+from likewise.losses.classes import ClassOptions, count
+from likewise.losses.own_logit import OwnLogit
+
+__all__ = ["LargeMarginSoftmax", "SphereFace"]
+
+
+class _UnitColumns(ProductDistance):
+    """``-x.w/|w|``: minus the inner product with unit columns."""
+
+    form = Form.NEGATIVE_PRODUCT
+
+    def column_features(self, y: Tensor) -> Tensor:
+        return unit_rows(y)
+
+
+def _stepped_cosine(cosine: Tensor, multiple: int) -> Tensor:
+    """``(-1)^k cos(m theta) - 2k`` for theta in [k pi / m, (k + 1) pi / m]: it falls all the way."""
+    before, power = torch.ones_like(cosine), cosine
+    for _ in range(multiple - 1):
+        before, power = power, 2 * cosine * power - before  # Chebyshev: cos(m theta) from cos theta
+    angle = torch.acos(cosine.detach().clamp(-1.0, 1.0))
+    step = (angle * (multiple / math.pi)).floor().clamp_(max=multiple - 1)
+    return (1.0 - 2.0 * (step % 2)) * power - 2.0 * step
+
+
+class LargeMarginSoftmax(OwnLogit):
+    r"""Large-margin softmax (L-Softmax): the own logit is ``|w_y| |x| psi(theta_y)``, the others' ``w_c.x``.
+
+    ``psi(theta) = (-1)^k cos(m theta) - 2k`` for theta between ``k pi / m`` and ``(k + 1) pi / m``.
+
+    Defaults: inner products of embeddings and vectors as given, m = 4, mean over the rows; the same as
+    pytorch-metric-learning's LargeMarginSoftmaxLoss.
+
+    Parameters
+    ----------
+    n_classes, dimension : int
+    margin : int, above 0
+        m; 1 is the plain softmax.
+    relaxation : float, 0 or more
+        The paper's lambda: the own logit is ``(lambda cos theta + psi) / (1 + lambda)`` of the lengths. The
+        authors begin large and let it fall while training; it is an attribute that may be set.
+
+    References
+    ----------
+    W. Liu, Y. Wen, Z. Yu, M. Yang, "Large-margin softmax loss for convolutional neural networks", 2016,
+    equations 4 to 6 and 8 (numbers partly from memory).
+
+    >>> loss = LargeMarginSoftmax(2, 2, margin=2)
+    >>> with torch.no_grad():
+    ...     _ = loss.weight.copy_(torch.eye(2))
+    >>> round(loss(torch.tensor([[1.0, 1.0]]), [0]).item(), 4)  # cos 90 degrees = 0 against 1: log(1 + e)
+    1.3133
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        dimension: int,
+        *,
+        margin: int = 4,
+        relaxation: float = 0.0,
+        **options: Unpack[ClassOptions],
+    ) -> None:
+        super().__init__(n_classes, dimension, distance=Dot(), **options)
+        self.margin = count("margin", margin)
+        self.relaxation = positive("relaxation", relaxation, zero=True)
+        self.rate = 1.0
+
+    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
+        """``|w| |x| psi(theta)``."""
+        lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1)
+        return lengths * _angular(rows, vectors, self.margin, self.relaxation)
+
+
+class SphereFace(OwnLogit):
+    r"""Angular softmax (A-Softmax): the own logit is ``|x| psi(theta_y)``, the others' ``|x| cos theta_c``.
+
+    As :class:`LargeMarginSoftmax` with vectors at unit length; embeddings keep theirs.
+
+    Defaults: m = 4, mean over the rows; the same as pytorch-metric-learning's SphereFaceLoss.
+
+    Parameters
+    ----------
+    n_classes, dimension : int
+    margin : int, above 0
+        m.
+    relaxation : float, 0 or more
+        As in LargeMarginSoftmax; the authors let it fall from 1,000 to 5.
+
+    References
+    ----------
+    W. Liu et al., "SphereFace: deep hypersphere embedding for face recognition", 2017, equation 7.
+
+    >>> loss = SphereFace(2, 2, margin=2)
+    >>> with torch.no_grad():
+    ...     _ = loss.weight.copy_(5 * torch.eye(2))
+    >>> round(loss(torch.tensor([[1.0, 1.0]]), [0]).item(), 4)  # cos 90 degrees = 0 against 1: log(1 + e)
+    1.3133
+    """
+
+    def __init__(
+        self,
+        n_classes: int,
+        dimension: int,
+        *,
+        margin: int = 4,
+        relaxation: float = 0.0,
+        **options: Unpack[ClassOptions],
+    ) -> None:
+        super().__init__(n_classes, dimension, distance=_UnitColumns(), **options)
+        self.margin = count("margin", margin)
+        self.relaxation = positive("relaxation", relaxation, zero=True)
+        self.rate = 1.0
+
+    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
+        """``|x| psi(theta)``."""
+        return _angular(rows, vectors, self.margin, self.relaxation)
+
+
+def _angular(rows: Tensor, vectors: Tensor, margin: int, relaxation: float) -> Tensor:
+    """``|x| (lambda cos theta + psi(theta)) / (1 + lambda)``."""
+    cosine = (unit_rows(rows) * unit_rows(vectors)).sum(1)
+    mixed = (relaxation * cosine + _stepped_cosine(cosine, margin)) / (1.0 + relaxation)
+    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+    return lengths * mixed
