@@ -289,13 +289,17 @@ class Loss(nn.Module):
         value: Tensor
         value, outcome = table_value(request, rows, columns, weights)
         if outcome.terms == 0:
-            warnings.warn(
-                f"{type(self).__name__}: the batch has no positive pair (or nothing to compare it with), so "
-                "the loss is zero; raise the samples a class in a batch",
-                UserWarning,
-                stacklevel=4,
-            )
+            self.warn_of_nothing()
         return value
+
+    def warn_of_nothing(self, what: str = "no positive pair (or nothing to compare it with)") -> None:
+        """Say that a batch had nothing to learn from."""
+        warnings.warn(
+            f"{type(self).__name__}: the batch has {what}, so the loss is zero; raise the samples a class in "
+            "a batch",
+            UserWarning,
+            stacklevel=6,
+        )
 
     def _check_weights(self, weights: Tensor, resolved: Resolved | None, rows: Tensor) -> Tensor:
         """Weights of the table's rows: (n_rows,)."""

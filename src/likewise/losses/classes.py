@@ -6,7 +6,6 @@ of size (n, n_classes) is ever held. The vectors are of use for the classes of t
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from typing import Any, TypedDict, Unpack
 
@@ -146,12 +145,7 @@ class ClassLoss(Loss):
 
         values : (m,) zeros, one for each row of the table.
         """
-        warnings.warn(
-            f"{type(self).__name__}: the batch has no positive pair (no embedding of a known class), so the "
-            "loss is zero; raise the samples a class in a batch",
-            UserWarning,
-            stacklevel=6,
-        )
+        self.warn_of_nothing("no positive pair (no embedding of a known class)")
         values = values + (rows * 0.0).sum() + (vectors[:1] * 0.0).sum()
         return values if self.reduction == "none" else values.sum()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -105,12 +104,7 @@ class ComposedLoss(Loss):
     def warn_if_empty(self, terms: float) -> None:
         """Say once a call that there was nothing to learn from."""
         if terms == 0:
-            warnings.warn(
-                f"{type(self).__name__}: the batch has no positive pair (or nothing to compare it with), so "
-                "the loss is zero; raise the samples a class in a batch",
-                UserWarning,
-                stacklevel=6,
-            )
+            self.warn_of_nothing()
 
 
 _BLOCK = 1 << 20

@@ -1,7 +1,7 @@
-"""A loss over rows and over columns: the mean of the table's value and of its transpose's.
+"""A loss over rows and, mined apart, over columns: the mean of the table's value and of its transpose's.
 
 The transpose is walked as a table of its own: columns are the anchors, the relation is turned round, and
-so is a distance that isn't symmetric. That costs the products twice.
+so is a distance that isn't symmetric. That costs the products twice; without a miner one walk gives both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ from likewise.relations import Cells, Chunklets, Labels, Mask, Matches, Relation
 from likewise.relations.labels import exact_labels
 from likewise.table import TableRequest, table_value
 
-__all__ = ["Transposed", "TransposedProduct", "column_wise", "transposed_relation"]
+__all__ = [
+    "Transposed",
+    "TransposedProduct",
+    "check_columns_are_anchors",
+    "check_directions",
+    "column_wise",
+    "transposed_relation",
+]
 
 
 class TransposedProduct(ProductDistance):
@@ -83,15 +90,38 @@ def transposed_relation(
     if isinstance(relation, Labels | Chunklets | Matches):
         return (relation, None) if column_relation is None else (column_relation, relation)
     resolved = relation.resolve(column_relation, sides)
-    if resolved.anchors is not None or not resolved.far_is_listed:
-        raise InputError(
-            "both_directions needs a relation that speaks of columns as of rows: Labels, Matches, Pairs, "
-            f"Mask; found {type(relation).__name__}"
-        )
+    check_columns_are_anchors(relation, resolved)
     block = resolved.block(0, sides.n_rows)
     assert block.far is not None
     shape = (sides.n_rows, sides.n_columns)
     return Mask(_mask(block.near, shape), _mask(block.far, shape)), None
+
+
+def check_columns_are_anchors(relation: Relation, resolved: Resolved) -> None:
+    """Refuse comparisons of pairs, which have no columns to start from.
+
+    Raises
+    ------
+    InputError
+    """
+    if resolved.anchors is not None:
+        raise InputError(
+            "both_directions needs a relation that speaks of columns as of rows: Labels, Matches, Pairs, "
+            f"Mask; found {type(relation).__name__}"
+        )
+
+
+def check_directions(loss: Loss, sides: Sides, weights: Tensor | None) -> None:
+    """Refuse what needs as many columns as rows where they differ.
+
+    Raises
+    ------
+    InputError
+    """
+    n, m = sides.n_rows, sides.n_columns
+    if n != m and (weights is not None or loss.reduction == "none"):
+        what = "weights" if weights is not None else 'reduction="none"'
+        raise InputError(f"both_directions with {what} needs as many columns as rows; found {n} and {m}")
 
 
 def column_wise(
@@ -113,13 +143,11 @@ def column_wise(
     """
     others = rows if columns is None else columns
     n, m = rows.shape[0], others.shape[0]
-    if n != m and (weights is not None or loss.reduction == "none"):
-        what = "weights" if weights is not None else 'reduction="none"'
-        raise InputError(f"both_directions with {what} needs as many columns as rows; found {n} and {m}")
     row_ids, other_ids = _ids(ids, rows), _ids(column_ids, rows)
     if columns is None and row_ids is not None and other_ids is None:
         other_ids = row_ids
     sides = Sides(n, m, columns is None, rows.device, row_ids, other_ids)
+    check_directions(loss, sides, weights)
     turned = Sides(m, n, columns is None, rows.device, other_ids, row_ids)
     resolved: Resolved = _resolve(relation, column_relation, sides, turned)
     distance = _turned(loss.distance)

@@ -11,10 +11,12 @@ from torch import Tensor
 from likewise.distances import Cosine, Distance, Dot
 from likewise.errors import InputError
 from likewise.losses.base import Loss, Miner, ReductionName, positive
-from likewise.losses.directions import column_wise
-from likewise.losses.log_sum import FarLogSum, RowTerms, pair_softmax
-from likewise.relations import Relation
+from likewise.losses.composed import ComposedLoss, near_cells
+from likewise.losses.directions import check_columns_are_anchors, check_directions, column_wise
+from likewise.losses.log_sum import FarLogSum, RowTerms, one_plus, pair_softmax
+from likewise.relations import Relation, Sides
 from likewise.table import Near, Part, Rows, TableFunction, Tile
+from likewise.table.both_ways import far_log_sums
 
 __all__ = ["NPairs", "NTXent"]
 
@@ -39,7 +41,8 @@ class NTXent(Loss):
     both_directions : bool
         The mean of the softmax over rows and the softmax over columns (CLIP), each reduced by itself:
         every column is an anchor too, and what is near to it is what it is near to. ``reduction="none"``
-        and weights then need as many columns as rows, column i being row i's other view.
+        and weights then need as many columns as rows, column i being row i's other view. One walk gives the
+        sums of both; with a miner, which chooses for rows and columns apart, it takes two.
 
     References
     ----------
@@ -84,11 +87,49 @@ class NTXent(Loss):
         column_ids: Any,
         weights: Tensor | None,
     ) -> Tensor:
-        value = super()._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
         if not self.both_directions:
-            return value
-        other = column_wise(self, rows, relation, columns, column_relation, ids, column_ids, weights)
-        return (value + other) / 2
+            return super()._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+        if self.miner is not None:  # what is mined for rows isn't what is mined for columns
+            value = super()._evaluate(rows, relation, columns, column_relation, ids, column_ids, weights)
+            other = column_wise(self, rows, relation, columns, column_relation, ids, column_ids, weights)
+            return (value + other) / 2
+        return self._both(rows, relation, columns, column_relation, ids, column_ids, weights)
+
+    def _both(
+        self,
+        rows: Tensor,
+        relation: Relation,
+        columns: Tensor | None,
+        column_relation: Relation | None,
+        ids: Any,
+        column_ids: Any,
+        weights: Tensor | None,
+    ) -> Tensor:
+        """Both softmaxes from the far log-sum-exps of rows and columns, which one walk gives."""
+        sides = ComposedLoss._sides(rows, columns, ids, column_ids)
+        check_directions(self, sides, weights)
+        resolved = relation.resolve(column_relation, sides)
+        check_columns_are_anchors(relation, resolved)
+        if weights is not None:
+            weights = self._check_weights(weights, resolved, rows)
+        rate = 1.0 / self.temperature
+        by_row, by_column, near = far_log_sums(self.distance, resolved, rate, rows, columns)
+        if not near.numel():
+            self.warn_of_nothing()
+        row, _, column = near_cells(resolved)
+        values = [
+            self._reduced(one_plus(far[place] + near * rate), place, sides, weights)
+            for far, place in ((by_row, row), (by_column, column))
+        ]
+        return (values[0] + values[1]) / 2
+
+    def _reduced(self, terms: Tensor, place: Tensor, sides: Sides, weights: Tensor | None) -> Tensor:
+        """The terms (k,) of one direction, each of the anchor at ``place``, reduced."""
+        value = terms if weights is None else terms * weights[place]
+        if self.reduction == "none":
+            return value.new_zeros(sides.n_rows).index_add(0, place, value)
+        divisor = {"mean": terms.shape[0], "active": int((terms != 0).sum()), "sum": 1}[self.reduction]
+        return value.sum() / max(1, divisor)
 
 
 class NPairs(Loss):

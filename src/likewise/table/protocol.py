@@ -113,6 +113,9 @@ class TableFunction(ABC, Generic[_State]):
     columns_together: int = 1
     """How many neighbouring columns belong together: no tile ends between them."""
 
+    observes: bool = True
+    """Whether tiles have to be observed before their slopes are known."""
+
     scaled: bool = False
     """Whether a tile's slopes are known as it is observed but for a factor a row: see :meth:`fold`."""
 

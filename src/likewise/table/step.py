@@ -93,7 +93,7 @@ class Step:
         kept = self.want_gradient and len(tiles) == 1
         at_once = self.want_gradient and not kept and loss.scaled and kernel.rows_only
         hidden = _Hidden(block, tiles)
-        for first, last in tiles:
+        for first, last in tiles if loss.observes or kept else []:
             tile = _tile(kernel, hidden, first, last, kept=kept or at_once)
             if at_once:
                 slopes, rescaled = loss.fold(tile, state)

@@ -22,7 +22,7 @@ from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.walk import walk
 
-__all__ = ["Outcome", "TableRequest", "rows_and_near", "table_value"]
+__all__ = ["Outcome", "TableRequest", "rows_and_near", "run_walk", "table_value"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def _walked(
     return made if isinstance(made, tuple) else (made,)
 
 
-def _run(
+def run_walk(
     request: TableRequest,
     rows: Tensor,
     columns: Tensor | None,
@@ -102,6 +102,7 @@ def _run(
     want_columns: bool = True,
     near: NearCells | None = None,
 ) -> Walked:
+    """Walk the table of features (n, k) against (m, k) or themselves, outside of autograd."""
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
@@ -147,7 +148,7 @@ class _Table(torch.autograd.Function):
         reduction = request.reduction if scalar else "sum"
         plain_weights = None if weights is None else weights.detach()
         near = NearCells() if request.near else None
-        found = _run(
+        found = run_walk(
             request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3], near
         )
         outcome.terms, outcome.divisors = found.terms, found.divisors
@@ -178,12 +179,14 @@ class _Table(torch.autograd.Function):
             if scalar:
                 if not found.gradients:  # they went out with an earlier backward through the same graph
                     plain = None if weights is None else weights.detach()
-                    found = _run(request, rows, columns, plain, parameters, request.reduction, True, needs[3])
+                    found = run_walk(
+                        request, rows, columns, plain, parameters, request.reduction, True, needs[3]
+                    )
                 scale = slope * found.scale
             else:
                 plain = slope if weights is None else slope * weights.detach()
                 near = NearCells(upstream[1]) if request.near else None
-                found = _run(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
+                found = run_walk(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
                 scale = 1.0
             gradients = [None if g is None else g.mul_(scale) for g in found.gradients]
             found.gradients = []
