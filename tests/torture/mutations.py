@@ -25,8 +25,12 @@ from likewise.artifacts import signed_files
 from likewise.distances import Cosine
 from likewise.encoders import MLP, Standardize
 from likewise.errors import LikewiseError
+from likewise.export import NumpyModel
 from likewise.model import Calibration, Model
 from likewise.search import Index
+from likewise.training.run_folder import RunFolder
+from likewise.training.state import Saved
+from torture.trial import Result, Trial, outcomes
 
 _BATCH = 250
 _SECONDS = 120
@@ -49,6 +53,24 @@ class Mutations:
         """Outcomes that break the promise."""
         good = {"refused", "taken"} if self.checksums_right else {"refused"}
         return sum(count for outcome, count in self.outcomes.items() if outcome not in good)
+
+
+def trials(*, short: bool) -> list[Trial]:
+    """Each format, with changed bytes, and with changes that were signed again."""
+
+    def run(name: str, right: bool) -> Result:
+        count = (10 if right else 40) if short else (2_000 if right else 10_000)
+        found = run_mutations(name, count, checksums_right=right)
+        return Result(found.tried, outcomes(found.outcomes), found.bad)
+
+    return [
+        Trial(
+            f"changed {name}" + (", checksums made right" if right else ""),
+            lambda name=name, right=right: run(name, right),  # type: ignore[misc]
+        )
+        for name, form in FORMATS.items()
+        for right in ((False, True) if form.manifest or form.only else (False,))
+    ]
 
 
 def _model() -> Model:
@@ -94,14 +116,43 @@ def _use_model(folder: Path) -> object:
     return model.fingerprint
 
 
+def _checkpoint(folder: Path) -> None:
+    import torch
+
+    arrays = {"encoder.weight": torch.from_numpy(_rows(3)), "optimizer.0.step": torch.tensor(3.0)}
+    RunFolder(folder.parents[1]).save(Saved(arrays, {"epoch": 3, "best": 0.5, "lines": [{"loss": 0.25}]}))
+
+
+def _use_checkpoint(folder: Path) -> object:
+    state = RunFolder(folder.parents[1]).load()
+    return {name: value.numpy().tobytes() for name, value in state.arrays.items()}, state.facts
+
+
+def _linear(folder: Path) -> None:
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    matrix, offset = generator.normal(size=(3, _D)), generator.normal(size=3)
+    NumpyModel(matrix.astype(np.float32), offset.astype(np.float32), "Euclidean", 0.5).save(
+        folder / "model.npz"
+    )
+
+
+def _use_linear(folder: Path) -> object:
+    held = NumpyModel.load(folder / "model.npz")
+    return held.embed(_rows(2)).tobytes(), held.distance, held.threshold
+
+
 @dataclass(frozen=True)
 class Format:
-    """One kind of artifact: how it is made, how it is read, which files are changed."""
+    """One kind of artifact: how it is made, how it is read, which files are changed.
+
+    Without a manifest there is no way to make checksums right from outside.
+    """
 
     make: Callable[[Path], None]
     use: Callable[[Path], object]
-    manifest: str
-    kind: str
+    manifest: str = ""
+    kind: str = ""
     only: str | None = None
 
 
@@ -110,10 +161,18 @@ FORMATS = {
     "index": Format(
         lambda folder: _index(folder, engine="flat", n=40), _use_index, "index.json", "likewise-index"
     ),
-    "index with a graph": Format(
-        lambda folder: _index(folder, engine="hnsw", n=1100), _use_index, "index.json", "likewise-index"
-    ),
+    **{
+        f"index ({engine})": Format(
+            lambda folder, engine=engine: _index(folder, engine=engine, n=1100),  # type: ignore[misc]
+            _use_index,
+            "index.json",
+            "likewise-index",
+        )
+        for engine in ("hnsw", "ivfpq", "binary")
+    },
     "journal": Format(_journaled, _use_index, "index.json", "likewise-index", only="journal"),
+    "checkpoint": Format(_checkpoint, _use_checkpoint, "checkpoint.json", "likewise-checkpoint"),
+    "linear model in NumPy": Format(_linear, _use_linear),
 }
 
 
@@ -195,7 +254,8 @@ def run_mutations(name: str, count: int, *, checksums_right: bool, seed: int = 0
     form = FORMATS[name]
     found = Mutations(name, checksums_right)
     with tempfile.TemporaryDirectory() as place:
-        whole = Path(place, "whole")
+        whole = Path(place, "whole", "checkpoint", "state")  # where a checkpoint must lie; others may
+        whole.parent.mkdir(parents=True)
         form.make(whole)
         truth = form.use(whole)
         for start in range(0, count, _BATCH):
@@ -232,7 +292,7 @@ def _batch(
     names = sorted(str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file())
     chosen = [form.only] if form.only else [name for name in names if (whole / name).stat().st_size]
     with tempfile.TemporaryDirectory() as place, open(report, "a", buffering=1) as out:
-        copy = Path(place, "copy")
+        copy = Path(place, "checkpoint", "state")
         for _ in range(amount):
             signal.alarm(_SECONDS)
             if copy.exists():

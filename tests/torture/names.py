@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from likewise.export import from_pretrained
 from likewise.model import Model
 from likewise.search import Index
 from torture.kills import small_model
+from torture.trial import Result, Trial, outcomes
 
 _SECRET = b"the secret beside the folder"
 
@@ -35,6 +37,17 @@ class Names:
         return sum(
             count for outcome, count in self.outcomes.items() if outcome not in ("refused", "kept as a name")
         )
+
+
+def trials(*, short: bool) -> list[Trial]:
+    """Names in all places that take one."""
+
+    def run() -> Result:
+        with tempfile.TemporaryDirectory() as place:
+            found = run_names(Path(place), 200 if short else 1000)
+        return Result(found.tried, outcomes(found.outcomes), found.bad)
+
+    return [Trial("hostile names", run)]
 
 
 def hostile_name(generator: random.Random, secret: Path) -> str:
@@ -132,7 +145,6 @@ def run_names(place: Path, count: int, *, seed: int = 0) -> Names:
 def _load_with_file(run: Path, name: str) -> Model:
     """Load a copy of a run whose manifest names one more file, its checksums all right."""
     import shutil
-    import tempfile
 
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place, "run")

@@ -25,6 +25,7 @@ from likewise.model import Model
 from likewise.serve.items import accepted
 from likewise.serve.limits import Limits
 from likewise.serve.schemas import ImageItem
+from torture.trial import Result, Trial, outcomes
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM", "GIF", "ICO", "TGA")
 
@@ -42,6 +43,17 @@ class Pictures:
         """Anything but taken or refused, and memory beyond 200 MB."""
         other = sum(count for outcome, count in self.outcomes.items() if outcome not in ("taken", "refused"))
         return other + (self.extra_megabytes > 200)
+
+
+def trials(*, short: bool) -> list[Trial]:
+    """Pictures as items of requests."""
+
+    def run() -> Result:
+        found = run_pictures(100 if short else 1000)
+        told = f"{outcomes(found.outcomes)}; +{max(0.0, found.extra_megabytes):.0f} MB at most"
+        return Result(found.tried, told, found.bad)
+
+    return [Trial("hostile pictures", run)]
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

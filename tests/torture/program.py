@@ -1,190 +1,117 @@
 """All promises put to the test, and the figures written down: ``make torture``.
 
-    python tests/torture/program.py [--short] [--only PART] [--out docs/results/reliability.md]
+    python tests/torture/program.py [--short] [--only PART ...] [--out docs/results/reliability.md]
 
-The short form is a hundredth of the long one and writes nothing unless it is told to.
+The short form is a small part of the long one and writes nothing unless it is told to. With ``--out`` each
+result is kept as a line of JSON beside the page as soon as it is there: a program that was broken off, or
+asked for one part, goes on from these with ``--resume``; without it, the parts asked for run again.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import json
 import os
+import re
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # children are forked, which OpenMP's threads don't survive
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+# Not this folder itself: a part's name must not hide a module of the standard library.
+sys.path[:] = [str(ROOT / "tests"), str(ROOT / "benchmarks"), *(p for p in sys.path if p != str(HERE))]
 
-PARTS = ("kills", "mutations", "pictures", "names", "requests")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the page: what was tried, how often, what came of it, and whether the promise held."""
-
-    promise: str
-    tried: int
-    outcome: str
-    bad: int
-    seconds: float
-
-
-def rows(parts: tuple[str, ...], *, short: bool) -> Iterator[Row]:
-    """Run the parts one after the other."""
-    from torture.kills import run_kills
-    from torture.mutations import FORMATS, run_mutations
-    from torture.names import run_names
-    from torture.pictures import run_pictures
-    from torture.requests import run_requests
-
-    share = 50 if short else 1
-    if "kills" in parts:
-        with tempfile.TemporaryDirectory() as place, timed() as spent:
-            found = run_kills(Path(place, "index"), 200 // (25 if short else 1))
-        told = (
-            f"{found.acknowledged} acknowledged changes, {found.lost} lost; {found.unreadable} unreadable; "
-            f"{found.saves_cut} kills within a save"
-        )
-        yield Row(
-            "kills during writes of an index", found.kills, told, found.lost + found.unreadable, spent[0]
-        )
-    if "mutations" in parts:
-        for name in FORMATS:
-            for right, count in ((False, 10_000), (True, 2_000)):
-                with timed() as spent:
-                    amount = max(40, count // (4 * share)) if short else count
-                    changed = run_mutations(name, amount, checksums_right=right)
-                promise = f"changed {name}" + (", checksums made right" if right else "")
-                yield Row(promise, changed.tried, outcomes(changed.outcomes), changed.bad, spent[0])
-    if "pictures" in parts:
-        with timed() as spent:
-            pictures = run_pictures(1000 // (10 if short else 1))
-        told = f"{outcomes(pictures.outcomes)}; +{pictures.extra_megabytes:.0f} MB at most"
-        yield Row("hostile pictures", pictures.tried, told, pictures.bad, spent[0])
-    if "names" in parts:
-        with tempfile.TemporaryDirectory() as place, timed() as spent:
-            names = run_names(Path(place), 1000 // (5 if short else 1))
-        yield Row("hostile names", names.tried, outcomes(names.outcomes), names.bad, spent[0])
-    if "requests" in parts:
-        with server() as (address, item), timed() as spent:
-            sent = run_requests(address, 10_000 // (20 if short else 1), item=item)
-        for outcome, example in sent.examples.items():
-            if outcome[0] not in "24":
-                print(f"  {outcome}: {example}")
-        yield Row("malformed requests", sent.tried, outcomes(sent.outcomes), sent.bad, spent[0])
-
-
-@contextmanager
-def timed() -> Iterator[list[float]]:
-    spent = [0.0]
-    begin = time.perf_counter()
-    yield spent
-    spent[0] = time.perf_counter() - begin
-
-
-def outcomes(counted: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in sorted(counted.items(), key=lambda pair: -pair[1]))
-
-
-@contextmanager
-def server() -> Iterator[tuple[str, list]]:
-    """A server over digits that takes records, in a process of its own, and one item for it."""
-    import subprocess
-
-    from likewise.data import load
-    from likewise.distances import Cosine
-    from likewise.encoders import Standardize, encoder_for
-    from likewise.model import Calibration, Model
-    from likewise.search import Index
-
-    digits = load("digits").take(slice(0, 300))
-    model = Model(
-        encoder_for((8, 8), dimension=16),
-        Cosine(),
-        Standardize((8, 8)),
-        Calibration(slope=8.0, offset=2.0, threshold=0.25, held_out="classes"),
+PARTS = tuple(
+    sorted(
+        path.stem
+        for path in HERE.glob("*.py")
+        if re.search(r"^def trials\(", path.read_text(encoding="utf-8"), re.MULTILINE)
     )
-    with tempfile.TemporaryDirectory() as place:
-        Index.build(model, digits, metadata={"price": list(range(300))}).save(Path(place, "index"))
-        command = [
-            sys.executable,
-            "-m",
-            "likewise",
-            "serve",
-            str(Path(place, "index")),
-            "--port",
-            "0",
-            "--writable",
-        ]
-        process = subprocess.Popen(
-            [*command, "--data", "digits"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-        )
-        try:
-            assert process.stdout is not None
-            address = next(word for word in process.stdout.readline().split() if word.startswith("http"))
-            yield address, digits.X[0].tolist()
-            if process.poll() is not None:
-                raise RuntimeError(f"the server ended with {process.returncode}")
-        finally:
-            process.terminate()
-            process.wait(30)
-            process.stdout.close()
+)
 
 
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true")
-    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, metavar="PART")
+    parser.add_argument("--resume", action="store_true", help="pass over what the page's lines hold already")
     parser.add_argument("--out", type=Path)
     request = parser.parse_args(words)
-    parts = (request.only,) if request.only else PARTS
-    found: list[Row] = []
-    for row in rows(parts, short=request.short):
-        print(
-            f"{'BAD' if row.bad else 'ok '} {row.promise}: {row.tried}; {row.outcome} ({row.seconds:.0f} s)",
-            flush=True,
-        )
-        found.append(row)
-    if request.out is not None:
-        write_page(request.out, found)
-    return 1 if any(row.bad for row in found) else 0
+    lines = None if request.out is None else request.out.with_suffix(".jsonl")
+    kept = [] if lines is None else read_lines(lines)
+    if not request.resume:
+        kept = [row for row in kept if row["part"] not in request.only]
+    bad = 0
+    for part in request.only:
+        for trial in importlib.import_module(f"torture.{part}").trials(short=request.short):
+            if any((row["part"], row["promise"]) == (part, trial.promise) for row in kept):
+                continue
+            begin = time.perf_counter()
+            found = trial.run()
+            spent = time.perf_counter() - begin
+            bad += found.bad
+            print(
+                f"{'BAD' if found.bad else 'ok '} {trial.promise}: {found.tried:,}; {found.outcome} "
+                f"({spent:.0f} s)",
+                flush=True,
+            )
+            row = {"part": part, "promise": trial.promise, **vars(found), "seconds": round(spent, 1)}
+            kept.append(row if lines is None else {**row, **_where()})
+            if lines is not None:
+                write_page(request.out, kept)
+    return 1 if bad else 0
 
 
-def write_page(path: Path, found: list[Row]) -> None:
-    """The figures as a page."""
-    from harness import environment, table, told
+def _where() -> dict[str, Any]:
+    from harness import environment
 
+    return {"environment": environment()}
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The results that lie beside a page."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_page(path: Path, rows: list[dict[str, Any]]) -> None:
+    """The figures as a page, and as lines of JSON beside it."""
+    from harness import table, told
+
+    rows = sorted(rows, key=lambda row: PARTS.index(row["part"]) if row["part"] in PARTS else len(PARTS))
     columns: list[dict[str, Any]] = [
         {
-            "what": row.promise,
-            "tried": f"{row.tried:,}",
-            "outcome": row.outcome,
-            "against the promise": str(row.bad),
-            "seconds": f"{row.seconds:.0f}",
+            "part": row["part"],
+            "what": row["promise"],
+            "tried": f"{row['tried']:,}",
+            "outcome": row["outcome"],
+            "against the promise": str(row["bad"]),
+            "seconds": f"{row['seconds']:.0f}",
+            "commit": f"`{row['environment']['commit']}`",
         }
-        for row in found
+        for row in rows
     ]
+    last = {**rows[-1]["environment"], "command": "make torture"}
     text = f"""# What was done to it, and what it did
 
-Processes killed while they write, files changed, pictures, names and requests made to break it. A promise
-holds when nothing went against it: no change lost that was acknowledged, no changed file taken for whole, no
-crash, no answer of 5xx, no path outside. "Checksums made right" means that the change was signed again: the
-reader may then take it, as nothing tells it from another artifact, but may not crash or raise what isn't the
-library's own error.
+Processes killed while they write, files changed, pictures, names, numbers and requests made to break it. A
+promise holds when nothing went against it: no change lost that was acknowledged, no changed file taken for
+whole, no crash, no answer of 5xx, no path outside. "Checksums made right" means that the change was signed
+again: the reader may then take it, as nothing tells it from another artifact, but may not crash or raise
+what isn't the library's own error.
 
-{table(columns, ["what", "tried", "outcome", "against the promise", "seconds"])}
+{table(columns, list(columns[0]))}
 
-{told(environment())}
+The parts may have run at different times; each line names its commit. {told(last)}
 """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+    path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,17 @@ import http.client
 import json
 import random
 import socket
+import subprocess
+import sys
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote, urlsplit
+
+from torture.trial import Result, Trial, outcomes
 
 _PATHS = ("/v1/search", "/v1/embed", "/v1/verify", "/v1/records", "/explorer/corrections")
 _GETS = (
@@ -34,6 +42,57 @@ class Requests:
     def bad(self) -> int:
         """5xx, and connections that ended without an answer."""
         return sum(count for outcome, count in self.outcomes.items() if outcome[0] not in "24")
+
+
+def trials(*, short: bool) -> list[Trial]:
+    """Requests to a server in a process of its own."""
+
+    def run() -> Result:
+        with server() as (address, item):
+            found = run_requests(address, 500 if short else 10_000, item=item)
+        for outcome, example in found.examples.items():
+            if outcome[0] not in "24":
+                print(f"  {outcome}: {example}")
+        return Result(found.tried, outcomes(found.outcomes), found.bad)
+
+    return [Trial("malformed requests", run)]
+
+
+@contextmanager
+def server() -> Iterator[tuple[str, list]]:
+    """A server over digits that takes records, in a process of its own, and one item for it."""
+    from likewise.data import load
+    from likewise.distances import Cosine
+    from likewise.encoders import Standardize, encoder_for
+    from likewise.model import Calibration, Model
+    from likewise.search import Index
+
+    digits = load("digits").take(slice(0, 300))
+    model = Model(
+        encoder_for((8, 8), dimension=16),
+        Cosine(),
+        Standardize((8, 8)),
+        Calibration(slope=8.0, offset=2.0, threshold=0.25, held_out="classes"),
+    )
+    with tempfile.TemporaryDirectory() as place:
+        Index.build(model, digits, metadata={"price": list(range(300))}).save(Path(place, "index"))
+        command = [sys.executable, "-m", "likewise", "serve", str(Path(place, "index"))]
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--writable", "--data", "digits"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            address = next(word for word in process.stdout.readline().split() if word.startswith("http"))
+            yield address, digits.X[0].tolist()
+            if process.poll() is not None:
+                raise RuntimeError(f"the server ended with {process.returncode}")
+        finally:
+            process.terminate()
+            process.wait(30)
+            process.stdout.close()
 
 
 def _value(generator: random.Random, depth: int = 0) -> object:

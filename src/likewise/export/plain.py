@@ -1,11 +1,13 @@
 """A linear model in NumPy alone: one matrix, one offset, one distance; no PyTorch is imported.
 
 It stands in one ``.npz`` that any program can read: ``matrix`` (k, d), ``offset`` (k,), and the names of the
-distance and the model's fingerprint as text.
+distance and the model's fingerprint as text. The archive's comment is the SHA-256 of all bytes before it.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import zipfile
@@ -22,6 +24,7 @@ __all__ = ["NumpyModel"]
 _DISTANCES = ("Cosine", "Euclidean", "SquaredEuclidean")
 _MAGIC = b"PK\x03\x04"
 _LARGEST = 2**31
+_DIGEST = 64  # the comment's length, and the last bytes of the file
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +94,16 @@ class NumpyModel:
         told = json.dumps(
             {"distance": self.distance, "threshold": self.threshold, "fingerprint": self.fingerprint}
         )
+        held = io.BytesIO()
+        np.savez(held, matrix=self.matrix, offset=self.offset, described=np.array(told))
+        with zipfile.ZipFile(held, "a") as archive:
+            archive.comment = b"0" * _DIGEST
+        data = held.getvalue()[:-_DIGEST]
         place = os.fspath(path)
         beside = f"{place}.{os.getpid()}.partial"
         try:
             with open(beside, "wb") as stream:
-                np.savez(stream, matrix=self.matrix, offset=self.offset, described=np.array(told))
+                stream.write(data + _digest(data))
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(beside, place)
@@ -106,26 +114,29 @@ class NumpyModel:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NumpyModel:
-        """Read what :meth:`save` wrote; zip's own checksums find damage.
+        """Read what :meth:`save` wrote; every byte is verified before a parser sees it.
 
         Raises
         ------
         ArtifactError
-            It isn't such a file.
+            It isn't such a file, or a byte was changed.
         """
         place = os.fspath(path)
         try:
+            if os.path.getsize(place) > _LARGEST:
+                raise ArtifactError(f"{place}: too large for a linear model")
             with open(place, "rb") as stream:
-                if stream.read(4) != _MAGIC:
-                    raise ArtifactError(f"{place}: not a .npz of a model")
-                stream.seek(0)
-                with zipfile.ZipFile(stream) as archive:
-                    if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                        raise ArtifactError(f"{place}: too large for a linear model")
-                stream.seek(0)
-                with np.load(stream, allow_pickle=False) as held:
-                    told = json.loads(str(held["described"]))
-                    matrix, offset = held["matrix"], held["offset"]
+                data = stream.read()
+            if data[:4] != _MAGIC:
+                raise ArtifactError(f"{place}: not a .npz of a model")
+            if _digest(data[:-_DIGEST]) != data[-_DIGEST:]:
+                raise ArtifactError(f"{place}: the file was changed or damaged (its SHA-256 differs)")
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
+                    raise ArtifactError(f"{place}: too large for a linear model")
+            with np.load(io.BytesIO(data), allow_pickle=False) as held:
+                told = json.loads(str(held["described"]))
+                matrix, offset = held["matrix"], held["offset"]
             if matrix.dtype != np.float32 or offset.dtype != np.float32:
                 raise ArtifactError(f"{place}: matrix and offset must be float32")
             threshold = None if told["threshold"] is None else float(told["threshold"])
@@ -139,6 +150,10 @@ class NumpyModel:
             raise ArtifactError(
                 f"{place}: not a readable model ({type(error).__name__}: {reason})"
             ) from error
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode()
 
 
 def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
