@@ -293,11 +293,9 @@ def _batch(
     chosen = [form.only] if form.only else [name for name in names if (whole / name).stat().st_size]
     with tempfile.TemporaryDirectory() as place, open(report, "a", buffering=1) as out:
         copy = Path(place, "checkpoint", "state")
+        shutil.copytree(whole, copy)
         for _ in range(amount):
             signal.alarm(_SECONDS)
-            if copy.exists():
-                shutil.rmtree(copy)
-            shutil.copytree(whole, copy)
             name = str(generator.choice(chosen))
             data = (copy / name).read_bytes()
             if checksums_right and name != "journal":
@@ -318,6 +316,8 @@ def _batch(
                     "taken" if checksums_right else "refused" if same and name == "journal" else "taken whole"
                 )
             out.write(f"{outcome}\t{name}\n")
+            for changed in {name, form.manifest} - {""}:
+                shutil.copy(whole / changed, copy / changed)
 
 
 def _resigned(copy: Path, form: Format, name: str, data: bytes, generator: random.Random) -> None:
