@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -97,8 +97,8 @@ def create_app(
     app.add_middleware(Gate, limits=rules, metrics=metrics, hosts=hosts)
     _add_error_handlers(app)
 
-    def scope(name: str) -> Callable[..., None]:
-        def check(
+    def scope(name: str) -> Callable[..., Awaitable[None]]:
+        async def check(  # not a plain function: those run in a thread, which costs more than the check
             given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
         ) -> None:
             if keys is None or not len(keys):

@@ -2,19 +2,21 @@
 
 One thread works, so the model and the index need no locks. While it works, requests gather; when it is
 done it takes all of them at once. Clients that were answered together come back nearly together, so as many
-as last time are waited for, a few milliseconds at most; a lone request waits for nobody.
+as last time are waited for, a few milliseconds at most; a lone request waits for nobody. All answers of a
+batch are handed to the event loop in one step, as each step costs the two threads a change of the
+interpreter's lock.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, TypeAlias
 
 __all__ = ["Batcher", "Job"]
 
@@ -35,6 +37,9 @@ class Job:
     kind: Any
     payload: Any
     size: int = 1
+
+
+_Waiting: TypeAlias = tuple[Job, "asyncio.Future[Any]"]
 
 
 class Batcher:
@@ -62,15 +67,15 @@ class Batcher:
         watch: Callable[[int, int], None] | None = None,
     ) -> None:
         self._work, self._most, self._linger, self._watch = work, most, linger, watch
-        self._queue: SimpleQueue[tuple[Job, Future[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="likewise-batcher", daemon=True)
         self._thread.start()
 
     async def do(self, job: Job) -> Any:
         """The answer to a job; it is left out when nobody waits any more."""
-        future: Future[Any] = Future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.put((job, future))
-        return await asyncio.wrap_future(future)
+        return await future
 
     def close(self) -> None:
         """Answer what waits, then end."""
@@ -80,7 +85,7 @@ class Batcher:
     def _run(self) -> None:
         open_, before = True, 0
         while open_:
-            waiting: list[tuple[Job, Future[Any]]] = []
+            waiting: list[_Waiting] = []
             entry = self._queue.get()
             until = time.monotonic() + self._linger
             while entry is not None:
@@ -96,12 +101,10 @@ class Batcher:
             for kind, batch in self._batches(waiting):
                 self._answer(kind, batch)
 
-    def _batches(
-        self, waiting: Sequence[tuple[Job, Future[Any]]]
-    ) -> list[tuple[Any, list[tuple[Job, Future[Any]]]]]:
+    def _batches(self, waiting: Sequence[_Waiting]) -> list[tuple[Any, list[_Waiting]]]:
         """Jobs in the order they came, those of one kind together up to the most."""
-        batches: list[tuple[Any, list[tuple[Job, Future[Any]]]]] = []
-        open_: dict[Any, tuple[int, list[tuple[Job, Future[Any]]]]] = {}
+        batches: list[tuple[Any, list[_Waiting]]] = []
+        open_: dict[Any, tuple[int, list[_Waiting]]] = {}
         for job, future in waiting:
             size, batch = open_.get(job.kind, (0, []))
             if job.kind is None:
@@ -117,18 +120,27 @@ class Batcher:
                 open_[job.kind] = (job.size, fresh)
         return batches
 
-    def _answer(self, kind: Any, batch: Sequence[tuple[Job, Future[Any]]]) -> None:
-        wanted = [(job, future) for job, future in batch if future.set_running_or_notify_cancel()]
+    def _answer(self, kind: Any, batch: Sequence[_Waiting]) -> None:
+        wanted = [(job, future) for job, future in batch if not future.cancelled()]
         if not wanted:
             return
         if self._watch is not None:
             self._watch(sum(job.size for job, _ in wanted), len(wanted))
+        answers: Sequence[Any]
         try:
             answers = self._work(kind, [job.payload for job, _ in wanted])
         except BaseException as error:  # whoever waits must be told
             answers = [error] * len(wanted)
-        for (_, future), answer in zip(wanted, answers, strict=True):
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        futures = [future for _, future in wanted]
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            futures[0].get_loop().call_soon_threadsafe(_hand_out, futures, answers)
+
+
+def _hand_out(futures: Sequence[asyncio.Future[Any]], answers: Sequence[Any]) -> None:
+    for future, answer in zip(futures, answers, strict=True):
+        if future.done():  # cancelled meanwhile
+            continue
+        if isinstance(answer, BaseException):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
