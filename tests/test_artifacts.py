@@ -101,7 +101,12 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path: Path, text: str) -> Non
 def test_what_is_not_a_folder_of_ours_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
-    for name, found in [("nothing", "nothing there"), ("file", "a file"), ("empty", r"no card\.json")]:
+    for name, found in [
+        ("nothing", "nothing there"),
+        ("file", "a file"),
+        ("empty", r"no card\.json"),
+        ("a" * 300, "too long"),
+    ]:
         with pytest.raises(ArtifactError, match=found):
             read_folder(tmp_path / name, **HOW)
 

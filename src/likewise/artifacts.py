@@ -244,8 +244,11 @@ def read_manifest(folder: Path, *, manifest: str, kind: str) -> dict[str, Any]:
         It isn't such a folder, or the manifest was changed.
     """
     place = folder / manifest
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing there"
+    try:
+        found = "" if folder.is_dir() else "a file" if folder.exists() else "nothing there"
+    except OSError as error:  # a name too long, a folder that may not be entered
+        found = error.strerror or str(error)
+    if found:
         raise ArtifactError(f"{folder}: expected a {kind} folder; found {found}")
     if not place.is_file():
         raise ArtifactError(f"{folder}: expected a {kind} folder; found no {manifest} in it")

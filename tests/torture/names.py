@@ -7,6 +7,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,7 +96,8 @@ def run_names(place: Path, count: int, *, seed: int = 0) -> Names:
     secret = place / "secret"
     secret.write_bytes(_SECRET)
     inner = place / "inner"
-    inner.mkdir()
+    empty = inner / "empty"
+    empty.mkdir(parents=True)
     small_model().save(inner / "run")
     index = Index(small_model())
     index.add_embeddings(np.ones((2, 4)), ids=["a", "b"])
@@ -126,7 +128,8 @@ def run_names(place: Path, count: int, *, seed: int = 0) -> Names:
         where, take = generator.choice(list(places.items()))
         found.tried += 1
         try:
-            got = take(name)
+            with chdir(empty):  # "." names what lies here, and that is nothing
+                got = take(name)
         except LikewiseError as error:
             told = str(error)
             outcome = "told a secret" if _SECRET.decode() in told else "refused"
