@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from likewise import artifacts
 
 X = np.random.default_rng(0).normal(size=(12, 4)).astype(np.float32)
 Y = np.repeat(np.arange(3), 4)
@@ -54,6 +60,121 @@ def test_bad_data_is_refused_before_anything_is_written(likewise, tmp_path: Path
     np.savez(path, **arrays)
     refused(likewise("train", path, "-o", tmp_path / "run", "--epochs", 1), "bad.npz", told)
     assert [entry.name for entry in tmp_path.iterdir()] == ["bad.npz"]
+
+
+def pictures(folder: Path, *, per_class: int = 3) -> Path:
+    """A folder of two class folders."""
+    for label in ("cat", "dog"):
+        (folder / label).mkdir(parents=True)
+        for number in range(per_class):
+            pixels = np.random.default_rng(number).integers(256, size=(8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+    return folder
+
+
+def zero_bytes(folder: Path) -> str:
+    (folder / "cat" / "1.png").write_bytes(b"")
+    return "cat/1.png: the image is empty (0 bytes)"
+
+
+def cut_short(folder: Path) -> str:
+    whole = (folder / "cat" / "1.png").read_bytes()
+    (folder / "cat" / "1.png").write_bytes(whole[:-20])
+    return "cat/1.png: the image is cut short"
+
+
+def bomb(folder: Path) -> str:
+    data = bytearray((folder / "cat" / "1.png").read_bytes())
+    data[16:24] = struct.pack(">II", 50_000, 50_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
+    (folder / "cat" / "1.png").write_bytes(bytes(data))
+    return "cat/1.png: the image claims"
+
+
+def link_out(folder: Path) -> str:
+    (folder.parent / "outside.png").write_bytes((folder / "cat" / "0.png").read_bytes())
+    (folder / "cat" / "1.png").unlink()
+    (folder / "cat" / "1.png").symlink_to(folder.parent / "outside.png")
+    return "cat/1.png: the link leads out of"
+
+
+def once(folder: Path) -> str:
+    (folder / "cow").mkdir()
+    (folder / "cat" / "1.png").rename(folder / "cow" / "1.png")
+    return "two items"
+
+
+def empty(folder: Path) -> str:
+    shutil.rmtree(folder / "cat")
+    shutil.rmtree(folder / "dog")
+    return "there is no image in this folder"
+
+
+BAD_PICTURES = {made.__name__: made for made in (zero_bytes, cut_short, bomb, link_out, once, empty)}
+
+
+@pytest.mark.parametrize("case", BAD_PICTURES)
+def test_a_bad_folder_of_images_is_refused_before_anything_is_written(likewise, tmp_path, case: str) -> None:
+    folder = pictures(tmp_path / "pictures")
+    told = BAD_PICTURES[case](folder)
+    before = sorted(tmp_path.iterdir())
+    refused(likewise("train", folder, "-o", tmp_path / "run", "--epochs", 1), told)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("case", ["zero_bytes", "cut_short", "bomb", "link_out"])
+def test_what_is_bad_can_be_left_out_and_is_counted(likewise, tmp_path, case: str) -> None:
+    folder = pictures(tmp_path / "pictures", per_class=8)
+    BAD_PICTURES[case](folder)
+    said = likewise("train", folder, "-o", tmp_path / "run", "--epochs", 1, "--skip-bad")
+    assert said.status == 0, said.err
+    assert said.out.startswith("left out 1 item")
+
+
+BAD_TABLES = {
+    "a path that is not there": (
+        "image,label\na.png,x\nb.png,y\n",
+        "row 0: ",
+        "a.png: there is no such file",
+    ),
+    "a column that is not there": ("size,lable\n1,x\n2,x\n3,y\n4,y\n", "no column 'label'", "lable"),
+    "a label that occurs once": ("size,label\n1,x\n2,x\n3,y\n4,z\n5,z\n", "one item of y", "two items"),
+    "a label that is missing": ("size,label\n1,x\n2,x\n3,\n4,y\n", "row 2", "label"),
+    "pairs that contradict": ("left,right,same\na,b,1\nc,d,0\nb,a,0\n", "rows 0 and 2 contradict", ""),
+    "infinity": ("size,label\n1,x\ninf,x\n3,y\n4,y\n", "row 1", "size"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_a_bad_table_is_refused_before_anything_is_written(likewise, tmp_path, case: str) -> None:
+    text, *told = BAD_TABLES[case]
+    (tmp_path / "table.csv").write_text(text)
+    words = ["--label", "label"] if case.startswith("a column") else []
+    refused(
+        likewise("train", tmp_path / "table.csv", "-o", tmp_path / "run", "--epochs", 1, *words),
+        "table.csv",
+        *told,
+    )
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_mixed_types_name_the_column_and_the_row(likewise, tmp_path) -> None:
+    lines = [{"size": 1, "label": "x"}, {"size": "two", "label": "x"}, {"size": [3], "label": "y"}]
+    (tmp_path / "table.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused(likewise("train", tmp_path / "table.jsonl", "-o", tmp_path / "run"), "table.jsonl", "size")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.jsonl"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_leaves_no_run(likewise, things, tmp_path, monkeypatch) -> None:
+    def full(target: Path, data: bytes) -> None:
+        with open("/dev/full", "wb", buffering=0) as stream:
+            stream.write(data)
+
+    monkeypatch.setattr(artifacts, "_write_file", full)
+    refused(likewise("train", things, "-o", tmp_path / "run", "--epochs", 1), "No space left on device")
+    assert not (tmp_path / "run" / "model.json").exists()
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from likewise.data import Augmentation, Records, TableItems, TextItems, augmentation_for, load
+from likewise.data.grounds import on_even_ground
 from likewise.errors import InputError
 
 
@@ -122,6 +123,22 @@ def test_noise_is_in_deviations_and_corruption_takes_other_items_values() -> Non
     assert np.array_equal(np.isnan(noisy["age"]), np.isnan(TABLE["age"]))
 
 
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize(("side", "even"), [(3, False), (4, False), (5, True), (10, True)])
+def test_a_ground_is_one_value_in_a_fifth_of_the_pixels(channels: int | None, side: int, even: bool) -> None:
+    """Of 10 x 10 pixels, side x 4.4 or so are of one colour: 13, 18, 22, 44 of 100."""
+    images = np.random.default_rng(1).uniform(size=(5, channels or 1, 100)).astype(np.float32)
+    # All pixels differ by their first channel, but for those of the ground.
+    images[:, 0] = np.random.default_rng(2).permuted(np.tile(np.arange(100) / 99, (5, 1)), axis=1)
+    images[:, :, : int(side * 4.4)] = 0.25
+    images = images.reshape(5, channels or 1, 10, 10)
+    assert on_even_ground(Records(images[:, 0] if channels is None else images, None, "some")) is even
+
+
+def test_images_of_one_value_are_ground_alone() -> None:
+    assert on_even_ground(Records(np.full((3, 8, 8), 7, dtype=np.uint8), None, "flat"))
+
+
 def test_defaults_suit_the_items() -> None:
     colour = Records(np.zeros((2, 3, 9, 9), dtype=np.float32), None, "colour")
     assert augmentation_for(colour).flip and not augmentation_for(load("digits")).flip
@@ -129,6 +146,14 @@ def test_defaults_suit_the_items() -> None:
     assert augmentation_for(Records(TableItems(TABLE), None, "rows")) == Augmentation()
     for records in (colour, load("iris"), Records(TableItems(TABLE), None, "rows")):
         assert augmentation_for(records, views=True) != augmentation_for(records)
+    drawing = np.zeros((6, 9, 9), dtype=np.float32)
+    drawing[:, 2:8, 2:8] = np.random.default_rng(0).uniform(0.5, 1, size=(6, 6, 6))
+    photograph = np.random.default_rng(0).uniform(size=(6, 9, 9)).astype(np.float32)
+    of_drawings, of_photographs = (
+        augmentation_for(Records(images, None, "grey")) for images in (drawing, photograph)
+    )
+    assert (of_drawings.fill, of_photographs.fill) == ("zeros", "border")
+    assert of_drawings.shear and not of_photographs.shear
     for made in (augmentation_for(colour), augmentation_for((9, 9), views=True), Augmentation()):
         assert Augmentation(**made.config()) == made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,8 @@ ENCODERS = {
     "small": (lambda: ConvNet((8, 8), dimension=5, width=8), (8, 8)),
     "tiny": (lambda: ConvNet((4, 4), dimension=5, width=8), (4, 4)),
     "colour": (lambda: ConvNet((3, 64, 48), dimension=4, width=8), (3, 64, 48)),
+    "shortcut": (lambda: ConvNet((9, 20), dimension=5, width=8, shortcut=True), (9, 20)),
+    "stride": (lambda: ConvNet((3, 40, 36), dimension=5, width=8, shortcut=True, stride=2), (3, 40, 36)),
     "thin": (lambda: ConvNet((2, 64, 5), dimension=4, width=8), (2, 64, 5)),
 }
 
@@ -79,6 +82,43 @@ def test_an_untrained_shortcut_keeps_the_items_geometry(dimension: int) -> None:
         torch.testing.assert_close(torch.cdist(embeddings, embeddings), torch.cdist(items, items))
     else:
         assert (torch.cdist(embeddings, embeddings) <= torch.cdist(items, items) + 1e-5).all()
+
+
+def test_an_untrained_convnet_with_a_shortcut_is_a_rotation_of_the_image() -> None:
+    images = torch.rand(7, 2, 6, 5)
+    encoder = encoder_for((2, 6, 5), name="convnet", dimension=60)
+    torch.testing.assert_close(
+        torch.cdist(encoder(images), encoder(images)), torch.cdist(images.flatten(1), images.flatten(1))
+    )
+    coarse = encoder_for((64, 48), dimension=300)
+    finer = torch.rand(4, 64, 48)
+    means = finer.reshape(4, 16, 4, 16, 3).mean((2, 4)).flatten(1)  # 16 x 16 means of 4 x 3 pixels
+    torch.testing.assert_close(torch.cdist(coarse(finer), coarse(finer)), torch.cdist(means, means))
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride"), [((28, 28), 1), ((3, 32, 64), 1), ((56, 46), 2), ((3, 64, 33), 2)]
+)
+def test_a_default_convnet_has_its_shortcut_and_halves_large_images_first(
+    shape: tuple[int, ...], stride: int
+) -> None:
+    config = encoder_for(shape, dimension=8).config()
+    assert (config["shortcut"], config["stride"]) == (True, stride)
+    plain = encoder_for(shape, dimension=8, name="convnet", shortcut=False, stride=1).config()
+    assert (plain["shortcut"], plain["stride"]) == (False, 1)
+    assert not encoder_for(shape, dimension=None).config()["shortcut"]
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({"dimension": None, "shortcut": True}, "shortcut needs a dimension"),
+        ({"dimension": 4, "stride": 3}, "stride must be 1 or 2"),
+    ],
+)
+def test_a_convnet_that_cannot_be_is_refused(options: dict[str, Any], found: str) -> None:
+    with pytest.raises(InputError, match=found):
+        ConvNet((8, 8), **options)
 
 
 @pytest.mark.parametrize(

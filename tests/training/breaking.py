@@ -7,10 +7,12 @@ N-th save of this process.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -65,6 +67,22 @@ def run(folder: str, *, resume: bool = True, **settings: object) -> None:
     encoder = Net()
     loss = CrossBatchMemory(Contrastive(margin=1.0, distance=Euclidean()), 4, size=40)
     train(data(), encoder=encoder, loss=loss, out=folder, resume=resume, **{**SETTINGS, **settings})
+
+
+def content(folder: Path) -> dict[str, object]:
+    """What a finished run holds, but for the clock: arrays, manifest, settings, lines."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    card = json.loads((folder / "model.json").read_text())
+    return {
+        "arrays": (folder / "model.safetensors").read_bytes(),
+        "config": (folder / "config.toml").read_text(),
+        "fingerprint": card["fingerprint"],
+        "calibration": card["calibration"],
+        "lines": [
+            {name: value for name, value in line.items() if name not in ("seconds", "items_per_second")}
+            for line in lines
+        ],
+    }
 
 
 def die() -> None:

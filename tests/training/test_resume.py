@@ -33,29 +33,13 @@ def breaking() -> ModuleType:
     return module
 
 
-def content(folder: Path) -> dict[str, object]:
-    """What a finished run holds, but for the clock: arrays, manifest, settings, lines."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    card = json.loads((folder / "model.json").read_text())
-    return {
-        "arrays": (folder / "model.safetensors").read_bytes(),
-        "config": (folder / "config.toml").read_text(),
-        "fingerprint": card["fingerprint"],
-        "calibration": card["calibration"],
-        "lines": [
-            {name: value for name, value in line.items() if name not in ("seconds", "items_per_second")}
-            for line in lines
-        ],
-    }
-
-
 @pytest.fixture(scope="module")
 def unbroken(breaking: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """The run that nothing broke off."""
     folder = tmp_path_factory.mktemp("unbroken") / "run"
     breaking.run(str(folder))
     assert not (folder / "checkpoint").exists()
-    found = content(folder)
+    found = breaking.content(folder)
     assert len(found["lines"]) > 3
     return found
 
@@ -88,7 +72,7 @@ def test_any_step_of_both_passes_goes_on_to_the_same_bits(
     assert not (folder / "model.json").exists()
     np.random.seed(99)  # noqa: NPY002 - whatever the new process drew before must not matter
     breaking.run(str(folder))
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
 
 
 def test_broken_off_again_and_again(
@@ -103,7 +87,7 @@ def test_broken_off_again_and_again(
             except Stop:
                 continue
             break
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
 
 
 def test_a_checkpoint_that_lies_back_a_few_steps(
@@ -124,8 +108,8 @@ def test_a_checkpoint_that_lies_back_a_few_steps(
         callbacks=[lambda _: counts.append((folder / "metrics.jsonl").read_text().count("\n"))],
     )
     assert counts == list(range(counts[0], len(unbroken["lines"])))  # each line once, while it runs too
-    assert content(folder)["lines"] == unbroken["lines"]
-    assert content(folder)["arrays"] == unbroken["arrays"]
+    assert breaking.content(folder)["lines"] == unbroken["lines"]
+    assert breaking.content(folder)["arrays"] == unbroken["arrays"]
 
 
 def test_ctrl_c_saves_and_stops(breaking: ModuleType, unbroken: dict[str, object], tmp_path: Path) -> None:
@@ -148,7 +132,7 @@ def test_ctrl_c_saves_and_stops(breaking: ModuleType, unbroken: dict[str, object
     steps_done = RunFolder(folder).load().facts["at"]
     assert steps_done["epoch"] * 3 + steps_done["batch"] == 5
     breaking.run(str(folder))
-    assert content(folder)["arrays"] == unbroken["arrays"]
+    assert breaking.content(folder)["arrays"] == unbroken["arrays"]
 
 
 def killed(folder: Path, point: str) -> None:
@@ -169,7 +153,7 @@ def test_a_killed_process_goes_on_in_another(
     folder = tmp_path / "run"
     killed(folder, "step:7")
     breaking.run(str(folder))
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
 
 
 class Killed(Exception):
@@ -189,7 +173,7 @@ def test_killed_inside_a_save_leaves_one_checkpoint_whole(
     else:
         assert number == 1
     breaking.run(str(folder))
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
     assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
 
 
@@ -222,7 +206,7 @@ def test_a_real_kill_inside_a_save(
     folder = tmp_path / "run"
     killed(folder, point)
     breaking.run(str(folder))
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
 
 
 def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(
@@ -245,7 +229,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(
     assert "\n" not in str(error.value)
     assert [entry.name for entry in (folder / "checkpoint").iterdir()] == ["state"]
     breaking.run(str(folder))
-    assert content(folder) == unbroken
+    assert breaking.content(folder) == unbroken
 
 
 def test_lines_that_cannot_be_written_are_one_line_too(tmp_path: Path) -> None:

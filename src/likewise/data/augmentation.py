@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.data.grounds import on_even_ground
 from likewise.data.records import Records
 from likewise.errors import InputError
 
@@ -232,15 +233,16 @@ class Augmentation:
 def augmentation_for(items: tuple[int, ...] | Records, *, views: bool = False) -> Augmentation:
     """The default that suits the items.
 
-    Grey images move, turn and slant a little. Colour images do so less, and mirror and change colour as
-    well: mirroring grey drawings, digits and letters would make other ones of them. Texts lose a tenth of
-    their words. Features and tables stay as they are. Where nothing is known of the items but themselves
+    Grey drawings move, turn and slant a little; grey photographs, which have no even ground, move and turn
+    less, don't slant, and go on beyond their border as it is. Colour images mirror and change colour as well:
+    mirroring grey drawings, digits and letters would make other ones of them. Texts lose a tenth of their
+    words. Features and tables stay as they are. Where nothing is known of the items but themselves
     and two changed views of each are compared, all are changed more, features and tables too.
 
     Parameters
     ----------
     items : tuple of int, or Records
-        The shape of an item, or the items.
+        The items, or the shape of one; a shape of grey images is taken for that of drawings.
     views : bool
         Whether two views of each item are compared.
     """
@@ -265,4 +267,6 @@ def augmentation_for(items: tuple[int, ...] | Records, *, views: bool = False) -
             **strong,
         )
     strong = {"crop": 0.3, "brightness": 0.2, "contrast": 0.2, "erase": 0.1} if views else {}
+    if isinstance(items, Records) and not on_even_ground(items):
+        return Augmentation(shift=0.05, rotation=5.0, scale=0.05, fill="border", **strong)
     return Augmentation(shift=0.15, rotation=20.0, scale=0.25, shear=0.35, **strong)

@@ -38,7 +38,15 @@ def records_from_folder(folder: Path, *, name: str, reading: Reading) -> Records
         There is no image, loose images lie beside class folders, a link leads out of the folder, or an
         image can't be read.
     """
-    paths = sorted(_images(folder, folder.resolve(), reading.skip_bad))
+    paths, outside = [], 0
+    for path, leads_out in _images(folder, folder.resolve()):
+        if not leads_out:
+            paths.append(path)
+        elif not reading.skip_bad:
+            raise DataError(f"{folder / path}: the link leads out of {folder}; copy what it points to")
+        else:
+            outside += 1
+    paths.sort()
     if not paths:
         raise DataError(
             f"{folder}: there is no image in this folder; it should hold a folder for each class, with "
@@ -68,11 +76,11 @@ def records_from_folder(folder: Path, *, name: str, reading: Reading) -> Records
                 f"{reading.label!r}; only label=folder is known, where images lie deeper"
             )
         labels = columns["folder"]
-    return Records(items, labels, name, columns=columns, skipped=len(paths) - len(kept))
+    return Records(items, labels, name, columns=columns, skipped=outside + len(paths) - len(kept))
 
 
-def _images(folder: Path, root: Path, skip_bad: bool) -> Iterator[Path]:
-    """The images below a folder, as paths within it; a link that leads out is refused."""
+def _images(folder: Path, root: Path) -> Iterator[tuple[Path, bool]]:
+    """Paths within a folder, of images and of links that lead out of it, and whether each is such a link."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: can't be read ({error.strerror})") from error
@@ -82,8 +90,6 @@ def _images(folder: Path, root: Path, skip_bad: bool) -> Iterator[Path]:
         for name in [*folders, *files]:
             entry = Path(place, name)
             if entry.is_symlink() and not entry.resolve().is_relative_to(root):
-                if skip_bad:
-                    continue
-                raise DataError(f"{entry}: the link leads out of {folder}; copy what it points to")
-            if name in files and not name.startswith(".") and entry.suffix.lower() in IMAGE_SUFFIXES:
-                yield entry.relative_to(folder)
+                yield entry.relative_to(folder), True
+            elif name in files and not name.startswith(".") and entry.suffix.lower() in IMAGE_SUFFIXES:
+                yield entry.relative_to(folder), False

@@ -37,6 +37,7 @@ __all__ = [
 
 _SMALLEST_IMAGE = 8
 _DIMENSION = 64
+_LARGE_IMAGE = 32  # its smaller side; above, the first convolution takes every other pixel
 
 
 def _headed(**options: Any) -> Encoder:
@@ -95,7 +96,8 @@ def encoder_for(
 ) -> Encoder:
     """An encoder that suits some items: the default for their kind, or the one that is named.
 
-    By default a ConvNet for images, an MLP for rows of features and for images under 8 x 8, a TableMLP
+    By default a ConvNet for images (with its shortcut, where it has a last map, and a stride of 2 above 32
+    pixels), an MLP for rows of features and for images under 8 x 8, a TableMLP
     for rows of a table, an NgramMLP after hashed n-grams and a TextTransformer after words.
 
     Parameters
@@ -162,7 +164,9 @@ def _built(name: str, prepared: Preprocessing, dimension: int | None, options: d
     extra: dict[str, Any] = {"hidden": ()} if name == "linear" else {}
     try:
         if name == "convnet" and prepared.kind == "image":
-            return ConvNet(prepared.item_shape, dimension=dimension, **options)
+            stride = 2 if min(prepared.item_shape[-2:]) > _LARGE_IMAGE else 1
+            suited = {"shortcut": dimension is not None, "stride": stride}
+            return ConvNet(prepared.item_shape, dimension=dimension, **{**suited, **options})
         if name == "vit" and prepared.kind == "image":
             return VisionTransformer(prepared.item_shape, dimension=d, **options)
         if name in ("mlp", "linear") and isinstance(prepared, TableFeatures):
