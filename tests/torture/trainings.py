@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torture.trial import Result, Trial
 
 from likewise.api import train
+from torture.trial import Result, Trial
 
 _PROGRAM = Path(__file__).resolve().parents[1] / "training" / "breaking.py"
 _SAVES = (1, 2, 6)
@@ -71,12 +71,12 @@ def cases(broken: ModuleType) -> dict[str, Callable[[Path], None]]:
     return {"memory and average": lambda folder: broken.run(str(folder)), "parts": parts, "turned": turned}
 
 
-def run_training_kills(place: Path, kills: int, *, seed: int = 0) -> Trainings:
-    """Kill trainings so many times at random moments, and compare what they end as."""
+def run_training_kills(place: Path, kills: int, *, kinds: int = 3, seed: int = 0) -> Trainings:
+    """Kill trainings of so many kinds so many times at random moments, and compare what they end as."""
     torch.set_num_threads(1)  # children are forked
     generator, found = random.Random(seed), Trainings()
     broken = breaking()
-    works = list(cases(broken).values())
+    works = list(cases(broken).values())[:kinds]
     whole = [_unbroken(broken, work, place / f"unbroken{number}") for number, work in enumerate(works)]
     number = 0
     while found.kills < kills:
@@ -156,7 +156,7 @@ def _wait_for_checkpoint(child: int, folder: Path) -> bool:
 
 
 def _killed_later(child: int, folder: Path, patience: float) -> bool:
-    """Kill a child some seconds after the first checkpoint; False where it ended before, not yet waited for."""
+    """Kill a child some seconds after the first checkpoint; False where it ended before that."""
     if not _wait_for_checkpoint(child, folder):
         return False
     time.sleep(patience)
@@ -185,7 +185,7 @@ def trials(short: bool) -> list[Trial]:
 
     def kills() -> Result:
         with tempfile.TemporaryDirectory() as place:
-            return _result(run_training_kills(Path(place), 3 if short else 50))
+            return _result(run_training_kills(Path(place), 3 if short else 50, kinds=1 if short else 3))
 
     def failpoints() -> Result:
         with tempfile.TemporaryDirectory() as place:
