@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from likewise.cli import main
+from likewise.data import load
 from likewise.data.orders import rows_in_a_circle
 from likewise.distances import SignedDifference
 from likewise.encoders import MLP, Headed, Standardize
-from likewise.errors import DataError, InputError
+from likewise.errors import DataError
 from likewise.model import Model
-from likewise.recipes.aesthetics import Config, _Photos, degraded, objective, run
+from likewise.recipes.aesthetics import Config, _Photos, degraded, objective
 from likewise.recipes.ava import read_ava
 from likewise.recipes.experiment import experiment
 from likewise.recipes.registry import load_recipe
@@ -112,8 +113,6 @@ def test_lists_that_are_not_ava(tmp_path: Path) -> None:
         read_ava(ava(tmp_path, ["1 2 three"]))
     with pytest.raises(DataError, match="holds none of the photographs"):
         read_ava(ava(tmp_path, ["3 954184 0 0 4 8 41 56 10 3 6 4 0 0 1396"]))
-    with pytest.raises(InputError, match="save needs the ranker"):
-        run(Config(save="x", joint=False), seed=0)
 
 
 def brightness_run(folder: Path) -> Path:
@@ -155,10 +154,16 @@ def test_rank_refuses_a_run_without_a_score(tmp_path: Path, capsys: pytest.Captu
     assert "-k must be at least 1" in capsys.readouterr().err
 
 
-def test_a_quick_run_ranks_unseen_subjects(shared_data: Path) -> None:
+def test_a_quick_run_ranks_unseen_subjects_and_leaves_its_ranker(shared_data: Path, tmp_path: Path) -> None:
     recipe = load_recipe("aesthetics")
-    config = Config(**{**vars(recipe.quick), "photos": 500, "judged": 200, "steps": 40, "head_steps": 100})
+    changes = {"photos": 500, "judged": 200, "steps": 40, "head_steps": 100, "save": str(tmp_path / "run")}
+    config = Config(**{**vars(recipe.quick), **changes})
     result = experiment(recipe, config, quick=True, seeds=1, data=shared_data)
     control = [found for found in result.findings() if found.claim.control]
     assert control
     assert all(found.difference.low > 0 for found in control), control
+    photos = torch.from_numpy(load("cifar10", data=shared_data).items(np.arange(20)))
+    spoiled = degraded(photos, torch.full((20, 3), 0.2), generator=torch.Generator().manual_seed(0))
+    ranker = Model.load(tmp_path / "run")
+    better = ranker.embed(photos.numpy())[:, 0] > ranker.embed(spoiled.numpy())[:, 0]
+    assert better.mean() > 0.8

@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from likewise.data import Records, load
 from likewise.distances import SignedDifference
 from likewise.encoders import MLP, ConvNet, Headed, Standardize
-from likewise.errors import InputError
 from likewise.evaluation import ranking
 from likewise.losses import PairwiseRank, TripletMargin
 from likewise.model import Model
@@ -64,7 +63,7 @@ class Config(RecipeConfig):
     background: int = setting(200, "photographs that a curator's choices are held against", Rule(int, low=10))
     personal_steps: int = setting(100, "steps of a personal ranker", Rule(int, low=1))
     ava: str = setting("", "the folder of AVA (AVA.txt, images/) instead of the surrogate", Rule(str))
-    save: str = setting("", "a folder: seed 0's ranker as a run, for likewise rank", Rule(str))
+    save: str = setting("", "a folder: seed 0's ranker (the sum) as a run, for likewise rank", Rule(str))
 
 
 QUICK = Config(photos=800, judged=300, steps=70, joint=False, ablate=False, choices="20")
@@ -166,8 +165,6 @@ class _Photos:
 
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """One seed: rankers of both kinds of context, then personal ones."""
-    if config.save and not config.joint:
-        raise InputError("save needs the ranker that is trained as a sum: leave --joint on")
     outcome, generator = Outcome(), np.random.default_rng(seed)
     train, test = _ava(config, generator) if config.ava else _surrogate(config, generator, seed, data)
     flat = train.images.flatten(1)
@@ -183,10 +180,11 @@ def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None
         _record(outcome, _MATCHED if matched else _ANY, scores, test)
         if matched:
             kept, ranked = network, scores
-        if config.joint:
+        saved = matched and bool(config.save) and seed == 0
+        if config.joint or saved:
             both = _trained(train, config, generator, matched=matched, joint=True)
             _record(outcome, _JOINT if matched else _JOINT_ANY, embedded(both, test.images)[:, 0], test)
-            if matched and config.save and seed == 0:
+            if saved:
                 _saved(both, config.save)
     if test.attributes is not None:
         _judge_curators(outcome, config, kept.body, ranked, train, test, generator)
