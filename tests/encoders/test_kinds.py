@@ -226,6 +226,13 @@ def test_an_ngram_encoder_is_the_weighted_sum_of_vectors() -> None:
     table = net.vectors.weight
     torch.testing.assert_close(net(items), net.mlp((0.5 * table[2] + 0.25 * table[7])[None]))
     assert net(torch.zeros(1, 2, 2)).abs().max() < 1  # a text of no words
+    learned = NgramMLP(8, dimension=3, width=4, hidden=(), gains=True).eval()
+    learned.load_state_dict({**net.state_dict(), "gains.weight": torch.zeros(9, 1)})
+    torch.testing.assert_close(learned(items), net(items))  # gains begin at 1
+    assert learned.gains is not None
+    with torch.no_grad():
+        learned.gains.weight[7] = math.log(3.0)
+    torch.testing.assert_close(learned(items), net.mlp((0.5 * table[2] + 0.75 * table[7])[None]))
 
 
 def test_a_vit_sees_where_its_patches_are() -> None:

@@ -69,6 +69,8 @@ def test_a_quick_run_orders_better_than_words(shared_data: Path) -> None:
     control = [found for found in result.findings() if found.claim.control]
     assert control
     assert all(found.difference.low > 0 for found in control), control
+    helps = next(found for found in result.findings() if found.claim.says == "Training helps the encoder")
+    assert helps.difference.low > 0, helps
     cell = result.cell("STS benchmark, test", "words, cosine", "Spearman")
     assert cell is not None
     # the mean of the products of standardised ranks is Spearman's correlation

@@ -16,7 +16,7 @@ __all__ = ["NgramMLP"]
 
 
 class NgramMLP(Encoder):
-    """``MLP(sum_i w_i v[h_i])`` over the n-grams of a text, as HashedNgrams gives them.
+    """``MLP(sum_i w_i exp(g[h_i]) v[h_i])`` over the n-grams of a text, as HashedNgrams gives them.
 
     The vectors begin as a random projection, so that an untrained encoder compares texts roughly as their
     weighted n-grams do.
@@ -33,6 +33,9 @@ class NgramMLP(Encoder):
         The widths between; empty for a linear map.
     dropout : float in [0, 1)
         In training each n-gram is left out with this probability.
+    gains : bool
+        Learn g, how much an n-gram counts, zero at first: one number each, which a few thousand texts can
+        teach where whole vectors only learn them by heart. Without, g is zero.
 
     >>> NgramMLP(64, dimension=4)(torch.tensor([[[1.0, 0.6], [7.0, 0.8], [0.0, 0.0]]])).shape
     torch.Size([1, 4])
@@ -46,6 +49,7 @@ class NgramMLP(Encoder):
         width: int = 128,
         hidden: Sequence[int] = (256,),
         dropout: float = 0.3,
+        gains: bool = False,
     ) -> None:
         super().__init__()
         if buckets < 1 or width < 1 or not 0 <= dropout < 1:
@@ -58,13 +62,18 @@ class NgramMLP(Encoder):
         with torch.no_grad():
             nn.init.normal_(self.vectors.weight, std=width**-0.5)
             self.vectors.weight[0].zero_()
+        self.gains = nn.Embedding(buckets + 1, 1) if gains else None
+        if self.gains is not None:
+            nn.init.zeros_(self.gains.weight)
         self.dropout = nn.Dropout(dropout)
         self.mlp = MLP(width, dimension=dimension, hidden=hidden)
 
     def forward(self, items: Tensor) -> Tensor:
         """Embeddings (n, d) of places and weights (n, m, 2)."""
-        weights = self.dropout(items[..., 1])
-        out: Tensor = self.mlp(self.vectors(items[..., 0].long(), per_sample_weights=weights))
+        places, weights = items[..., 0].long(), self.dropout(items[..., 1])
+        if self.gains is not None:
+            weights = weights * self.gains(places)[..., 0].exp()
+        out: Tensor = self.mlp(self.vectors(places, per_sample_weights=weights))
         return out
 
     def config(self) -> dict[str, Any]:
@@ -76,4 +85,5 @@ class NgramMLP(Encoder):
             "width": self.width,
             "hidden": list(self.mlp.hidden),
             "dropout": self.dropout.p,
+            "gains": self.gains is not None,
         }
