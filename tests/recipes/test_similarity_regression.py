@@ -33,7 +33,7 @@ def test_cosent_by_loops() -> None:
     for i, j, more in pairs:
         for k, m, less in pairs:
             if more > less:
-                total += math.exp((cosine(embeddings, k, m) - cosine(embeddings, i, j)) / 0.05)
+                total += math.exp((cosine(embeddings, k, m) - cosine(embeddings, i, j)) / 0.2)
     found = objective(Config(), "CoSENT")(embeddings, relation)
     assert found.item() == pytest.approx(math.log(total), rel=1e-5)
 
