@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ import torch
 
 from likewise.cli import main
 from likewise.data import load
+from likewise.data.words import WordVectors
 from likewise.encoders import WordMapped
 from likewise.errors import InputError
 from likewise.evaluation import label_ranking
 from likewise.model import Model
 from likewise.recipes.devise import Config, objective
 from likewise.recipes.experiment import Result, experiment
+from likewise.recipes.hubs import hubs_corrected, occurrence_skewness
 from likewise.recipes.registry import load_recipe
 from likewise.recipes.worded_pictures import label_figures
 
@@ -89,6 +92,39 @@ def test_chance_is_what_random_scores_give() -> None:
     )
     assert found["hit@1"].mean() == pytest.approx(0.1, abs=0.01)
     assert found["hit@5"].mean() == pytest.approx(0.5, abs=0.015)
+
+
+def test_a_hub_is_counted_and_corrected() -> None:
+    """Label 0 is near to everything: every picture takes it first, until it pays for its nearest pictures."""
+    generator = torch.Generator().manual_seed(0)
+    own = torch.arange(400) % 20
+    cosines = 0.04 * torch.randn(400, 20, generator=generator)
+    cosines[torch.arange(400), own] += 0.5
+    cosines[:, 0] += 0.75
+    assert (cosines.argmax(dim=1) == 0).float().mean() > 0.9
+    # one of 20 has all first places: (1 - 2 p) / sqrt(p (1 - p)) of p = 1 / 20
+    assert occurrence_skewness(cosines, k=1) == pytest.approx(0.9 / math.sqrt(0.05 * 0.95), rel=0.03)
+    corrected = hubs_corrected(cosines[:200], cosines[200:], nearest=10)
+    assert (corrected.argmax(dim=1) == own[:200]).float().mean() > 0.95
+    assert abs(occurrence_skewness(corrected, k=1)) < 1
+    loop = 2 * cosines[3, 7] - cosines[200:, 7].sort(descending=True).values[:10].mean()
+    assert corrected[3, 7].item() == pytest.approx(loop.item(), rel=1e-5)
+    with pytest.raises(InputError, match="one column a candidate"):
+        hubs_corrected(cosines, cosines[:, :3])
+
+
+def test_centred_vectors_keep_differences_only() -> None:
+    shared = np.random.default_rng(0).normal(size=(1, 6)) * 3
+    vectors = (np.random.default_rng(1).normal(size=(50, 6)) + shared).astype(np.float32)
+    held = WordVectors(tuple(f"w{number}" for number in range(50)), vectors)
+    centred = held.centred()
+    np.testing.assert_allclose(centred.vectors.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(
+        centred.vectors[3] - centred.vectors[9], held.unit[3] - held.unit[9], atol=1e-6
+    )
+    assert (centred.unit @ centred.unit.T).mean() < 0.1 < (held.unit @ held.unit.T).mean()
+    with pytest.raises(InputError, match="frequent must be at least 1"):
+        held.centred(frequent=0)
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -136,6 +136,20 @@ class WordVectors:
             )
         return np.stack([self.text(text) for text in said])
 
+    def centred(self, *, frequent: int = 20_000) -> WordVectors:
+        """Unit vectors less the mean of the most frequent words', which all of them share.
+
+        What all vectors have in common tells no word from another, and makes some near to everything.
+
+        >>> held = WordVectors(("red", "car"), np.array([[3, 4], [0, 2]], dtype=np.float32))
+        >>> held.centred().vectors.round(2)
+        array([[ 0.3, -0.1],
+               [-0.3,  0.1]], dtype=float32)
+        """
+        if frequent < 1:
+            raise InputError(f"frequent must be at least 1; found {frequent}")
+        return WordVectors(self.words, self.unit - self.unit[:frequent].mean(axis=0))
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a word2vec text file."""
         lines = [f"{len(self.words)} {self.vectors.shape[1]}"]

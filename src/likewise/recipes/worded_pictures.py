@@ -19,7 +19,7 @@ __all__ = ["WordedPictures", "label_figures", "worded_pictures"]
 
 @dataclass(frozen=True)
 class WordedPictures:
-    """Pictures of seen labels, 0 to s - 1, and of unseen ones, s to c - 1; groups and vectors of all."""
+    """Pictures of seen labels, 0 to s - 1, and of unseen ones, s to c - 1; groups, texts, vectors of all."""
 
     train: Tensor
     train_labels: Tensor
@@ -28,6 +28,7 @@ class WordedPictures:
     unseen: Tensor
     unseen_labels: Tensor
     groups: NDArray[np.int64]
+    texts: tuple[str, ...]
     vectors: Tensor
     seen: int
     words: WordVectors
@@ -86,6 +87,7 @@ def worded_pictures(
     items = {part: torch.from_numpy(records.items(np.flatnonzero(which))) for part, which in chosen.items()}
     numbers = {part: torch.from_numpy(number[which]) for part, which in chosen.items()}
     ordered = classes.tolist()
+    said = tuple(texts[label] for label in ordered)
     codes = {group: code for code, group in enumerate(sorted({groups[label] for label in ordered}, key=str))}
     return WordedPictures(
         items["train"],
@@ -95,7 +97,8 @@ def worded_pictures(
         items["unseen"],
         numbers["unseen"],
         np.array([codes[groups[label]] for label in ordered]),
-        torch.from_numpy(held.labels([texts[label] for label in ordered])),
+        said,
+        torch.from_numpy(held.labels(said)),
         seen,
         held,
     )
