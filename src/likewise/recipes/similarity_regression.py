@@ -75,6 +75,7 @@ class Config(RecipeConfig):
     directions: int = setting(64, "singular directions of the bilinear regression", Rule(int, low=2))
     pretrained: str = setting("", "a folder of a pretrained network of texts, or its name", Rule(str))
     pretrained_steps: int = setting(100, "steps of tuning it, of 16 pairs", Rule(int, low=1))
+    pretrained_seeds: int = setting(5, "of how many seeds it is tuned, the first ones", Rule(int, low=0))
 
 
 QUICK = Config(methods="CoSENT", steps=60, directions=32, vectors=False)
@@ -171,13 +172,14 @@ def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None
         learned(method, method, {"gains": config.learning_rate})
     if config.vectors:
         learned(_VECTORS, METHODS[0], {"gains": config.learning_rate, "vectors": config.vector_rate})
-    if config.pretrained:
+    if config.pretrained and seed < max(1, config.pretrained_seeds):
         tokens, network = pretrained_text(config.pretrained)
         judge(_GIVEN, network, tokens, (test,))
-        optimiser = torch.optim.Adam(network.parameters(), lr=2e-5)
-        loss = objective(config, METHODS[0])
-        _train(network, tokens, train, loss, config.pretrained_steps, 16, optimiser, seed)
-        judge(_TUNED, network, tokens, (test,))
+        if seed < config.pretrained_seeds:
+            optimiser = torch.optim.Adam(network.parameters(), lr=2e-5)
+            loss = objective(config, METHODS[0])
+            _train(network, tokens, train, loss, config.pretrained_steps, 16, optimiser, seed)
+            judge(_TUNED, network, tokens, (test,))
     return outcome
 
 
@@ -215,10 +217,15 @@ def _train(
 
 @torch.no_grad()
 def _embedded(encoder: nn.Module, prepare: Preprocessing, records: Records) -> NDArray[np.float32]:
+    """Embeddings (n, d) of all texts, those of like length together, as a batch is as long as its longest."""
     encoder.eval()
     items = records.items()
-    parts = [encoder(prepare(items[start : start + 256])) for start in range(0, len(items), 256)]
-    return np.asarray(torch.cat(parts).numpy())
+    order = np.argsort([len(text) for text in items.tolist()], kind="stable")
+    parts = [encoder(prepare(items[rows])) for rows in np.array_split(order, max(1, len(order) // 128))]
+    found = torch.cat(parts).numpy()
+    out = np.empty_like(found)
+    out[order] = found
+    return np.asarray(out)
 
 
 def _cosines(vectors: NDArray[np.float32], records: Records) -> NDArray[np.float64]:
