@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from likewise.relations.base import Block, Cells, Listing, Relation, Resolved, Sides
+from likewise.relations.base import Block, Cells, Classes, Listing, Relation, Resolved, Sides
 from likewise.relations.joined import join
 from likewise.relations.labels import Chunklets, Labels
 from likewise.relations.lists import Mask, Matches, Pairs, Quadruplets, Scores, Triplets
@@ -17,6 +17,7 @@ __all__ = [
     "Block",
     "Cells",
     "Chunklets",
+    "Classes",
     "Labels",
     "Listing",
     "Mask",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from likewise.errors import InputError
 
-__all__ = ["Block", "Cells", "Listing", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
+__all__ = ["Block", "Cells", "Classes", "Listing", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
 
 
 @dataclass(frozen=True)
@@ -144,17 +144,31 @@ class Block:
         return Block(self.n_columns, near, far, hidden, None if self.mask is None else self.mask[start:stop])
 
 
+@dataclass(frozen=True)
+class Classes:
+    """One class an item: cells of one class are near, others far, and those of one item neither.
+
+    rows (n,), columns (m,) : the classes, int64.
+    """
+
+    rows: Tensor
+    columns: Tensor
+    sides: Sides
+
+
 class Resolved(ABC):
     """A relation over one table.
 
     ``n_rows`` counts the table's rows; ``anchors`` (n_rows,) gives the embedding of each row, or is
     None where row i is embedding i. ``far_is_listed`` tells whether the blocks list their far cells.
-    ``longest`` is at least the number of listed cells in any row.
+    ``longest`` is at least the number of listed cells in any row. ``classes`` says it all where every item
+    has one class: a small table needs nothing else.
     """
 
     n_rows: int
     n_columns: int
     longest: int
+    classes: Classes | None = None
     anchors: Tensor | None = None
     far_is_listed: bool = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,16 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.relations.base import Block, Cells, Relation, Resolved, Sides, cells_from_mask, check_count
+from likewise.relations.base import (
+    Block,
+    Cells,
+    Classes,
+    Relation,
+    Resolved,
+    Sides,
+    cells_from_mask,
+    check_count,
+)
 
 __all__ = ["Chunklets", "Labels", "exact_labels"]
 
@@ -53,29 +63,38 @@ class _ByClass(Resolved):
     def __init__(self, row_codes: Tensor, column_codes: Tensor, sides: Sides) -> None:
         self.n_rows, self.n_columns = sides.n_rows, sides.n_columns
         self._sides = sides
-        device = sides.device
-        sorted_codes, self._order = torch.sort(column_codes, stable=True)
-        self._begin = torch.searchsorted(sorted_codes, row_codes)
-        self._count = torch.searchsorted(sorted_codes, row_codes, right=True) - self._begin
-        self.longest = int(self._count.max()) if sides.n_rows and sides.n_columns else 0
-        self._slots = torch.arange(self.longest, device=device)
-        self._row_numbers = torch.arange(sides.n_rows, device=device)
+        self.classes = Classes(row_codes, column_codes, sides)
         self._twins = None
         if sides.row_ids is not None and sides.column_ids is not None:
-            self._codes = (row_codes, column_codes)
-            alone = Sides(sides.n_rows, sides.n_columns, False, device)
+            alone = Sides(sides.n_rows, sides.n_columns, False, sides.device)
             self._twins = _ByClass(sides.row_ids, sides.column_ids, alone)
-            self.longest += self._twins.longest
+
+    @cached_property
+    def _sorted(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The columns in the order of their classes, and where each row's class begins and how many it has."""
+        assert self.classes is not None
+        codes, order = torch.sort(self.classes.columns, stable=True)
+        begin = torch.searchsorted(codes, self.classes.rows)
+        return order, begin, torch.searchsorted(codes, self.classes.rows, right=True) - begin
+
+    @cached_property
+    def longest(self) -> int:  # type: ignore[override]
+        own = int(self._sorted[2].max()) if self.n_rows and self.n_columns else 0
+        return own if self._twins is None else own + self._twins.longest
+
+    @cached_property
+    def _row_numbers(self) -> Tensor:
+        return torch.arange(self.n_rows, device=self._sides.device)
 
     def block(self, start: int, stop: int) -> Block:
-        count = self._count[start:stop, None]
-        slots = self._slots
-        if stop - start < self.n_rows:  # the longest class of all need not be in this block
-            slots = slots[: int(count.max())]
+        order, begins, counts = self._sorted
+        count = counts[start:stop, None]
+        # the longest class of all need not be in this block
+        slots = torch.arange(int(count.max()) if count.numel() else 0, device=order.device)
         valid = slots < count
         rows = self._row_numbers[start:stop, None]
         if slots.numel() and self.n_columns:
-            columns = self._order[(self._begin[start:stop, None] + slots).clamp_(max=self.n_columns - 1)]
+            columns = order[(begins[start:stop, None] + slots).clamp_(max=self.n_columns - 1)]
         else:
             columns = torch.zeros_like(valid, dtype=torch.int64)
         near = Cells(columns, valid & ~self._sides.same(rows, columns))
@@ -83,7 +102,8 @@ class _ByClass(Resolved):
         if self._twins is not None:
             # an item may bear another class in the memory or the gallery: it is still the same item
             twins = self._twins.block(start, stop).near
-            row_codes, column_codes = self._codes
+            assert self.classes is not None
+            row_codes, column_codes = self.classes.rows, self.classes.columns
             other = twins.valid & (row_codes[start:stop, None] != column_codes[twins.columns])
             columns = torch.cat([columns, twins.columns], dim=1)
             hidden = Cells(columns, torch.cat([valid, other], dim=1))
@@ -96,19 +116,24 @@ class _SmallByClass(Resolved):
     def __init__(self, row_codes: Tensor, column_codes: Tensor, sides: Sides) -> None:
         self.n_rows, self.n_columns = sides.n_rows, sides.n_columns
         self.longest = sides.n_columns
-        self._hidden = row_codes[:, None] == column_codes
+        self.classes = Classes(row_codes, column_codes, sides)
+
+    @cached_property
+    def _near_and_hidden(self) -> tuple[Tensor, Tensor]:
+        assert self.classes is not None
+        sides = self.classes.sides
+        hidden = self.classes.rows[:, None] == self.classes.columns
         if sides.row_ids is not None and sides.column_ids is not None:
             same = sides.row_ids[:, None] == sides.column_ids
-            self._near = self._hidden & ~same
-            self._hidden |= same
-        else:
-            self._near = self._hidden
-            if sides.columns_are_rows:
-                self._near = self._hidden.clone().fill_diagonal_(False)
+            return hidden & ~same, hidden | same
+        near = hidden
+        if sides.columns_are_rows:
+            near = hidden.clone().fill_diagonal_(False)
+        return near, hidden
 
     def block(self, start: int, stop: int) -> Block:
-        near = cells_from_mask(self._near[start:stop])
-        return Block(self.n_columns, near, mask=self._hidden[start:stop])
+        near, hidden = self._near_and_hidden
+        return Block(self.n_columns, cells_from_mask(near[start:stop]), mask=hidden[start:stop])
 
 
 def _masked(near: Tensor, far: Tensor) -> Block:

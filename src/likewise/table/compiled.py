@@ -18,16 +18,21 @@ import shutil
 import stat
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["at", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
+__all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("chunks.c", "exponentials.c", "hinges.c"))
-_FLAGS = ("-O3", "-march=native", "-shared", "-fPIC", "-pthread")
+_SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("chunks.c", "exponentials.c", "hinges.c", "small.c")
+)
+_FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
+_TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "d": ctypes.c_double}
 _log = logging.getLogger(__name__)
 
 
@@ -51,6 +56,21 @@ def _found() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, subprocess.SubprocessError) as problem:
         _log.info("no compiled kernels, PyTorch does their work: %s", problem)
         return None, f"none, PyTorch does their work ({problem})"
+
+
+@functools.cache
+def function(name: str, arguments: str, result: str = "") -> Callable[..., Any]:
+    """A kernel that takes plain numbers and, for arrays, where they lie: the fastest way to call one often.
+
+    arguments, result : a letter each, "p" for an array (or None), "i" for a whole number, "f" for a float, "d"
+        for a double; no result by default.
+    """
+    library = _found()[0]
+    assert library is not None
+    found: Callable[..., Any] = library[name]  # not an attribute, whose argument types others would share
+    found.argtypes = [_TYPES[letter] for letter in arguments]  # type: ignore[attr-defined]
+    found.restype = _TYPES[result] if result else None  # type: ignore[attr-defined]
+    return found
 
 
 def takes(*tensors: Tensor) -> bool:
@@ -103,7 +123,7 @@ def _built() -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             made = Path(scratch) / built.name
             subprocess.run(
-                [compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES)],
+                [compiler, *_FLAGS, "-o", str(made), *map(str, _SOURCES), "-lm"],
                 check=True, capture_output=True, timeout=_SECONDS,
             )  # fmt: skip
             made.replace(built)  # in one step: another process may build the same

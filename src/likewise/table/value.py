@@ -16,10 +16,12 @@ from torch import Tensor
 from likewise.distances import Distance, ProductDistance
 from likewise.errors import UnsupportedError
 from likewise.relations import Resolved
+from likewise.table.distributed import active_group
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
+from likewise.table.small import small_walk, takes
 from likewise.table.walk import walk
 
 __all__ = ["Outcome", "TableRequest", "rows_and_near", "run_walk", "table_value"]
@@ -106,7 +108,12 @@ def run_walk(
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
-        unit = request.distance.unit
+        unit, form = request.distance.unit, request.distance.form
+        if takes(request.loss, request.resolved, rows, columns) and active_group() is None:
+            return small_walk(
+                request.loss, form, rows, columns, request.resolved, Reduction(reduction),
+                unit=unit, weights=weights, want_gradient=want_gradient, want_columns=want_columns, near=near,
+            )  # fmt: skip
         kernel = ProductKernel(
             request.distance.form,
             rows,

@@ -1,0 +1,218 @@
+"""A walk over a table so small that one block holds it: the same results in far fewer operations.
+
+Below some hundred rows the time of a walk is that of its operations' overhead, not of their work. So for
+labels and distances of products, all that isn't a product or the loss itself is done in four calls of C
+(:mod:`~likewise.table.compiled`); without a compiler the walk of :mod:`~likewise.table.walk` does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from likewise.distances import Form
+from likewise.relations import Cells
+from likewise.relations.base import Classes, Resolved
+from likewise.table import compiled
+from likewise.table.protocol import Near, Part, TableFunction, Tile, WholeRows
+from likewise.table.reduction import NearCells, Reduction, Walked
+from likewise.table.step import scaled
+
+__all__ = ["SMALL", "small_walk", "takes"]
+
+SMALL = 1 << 18
+"""Cells of the largest table that is taken here: that of one tile of the other walk."""
+
+_FORMS = {form: number for number, form in enumerate(
+    (Form.SQUARED, Form.EUCLIDEAN, Form.HALF_SQUARED, Form.NEGATIVE_PRODUCT)
+)}  # fmt: skip
+
+
+def takes(
+    loss: TableFunction[Any] | WholeRows, resolved: Resolved, rows: Tensor, columns: Tensor | None
+) -> bool:
+    """Whether a table can be walked here, but for the number of processes."""
+    return (
+        0 < resolved.n_rows * resolved.n_columns <= SMALL
+        and resolved.classes is not None
+        and isinstance(loss, TableFunction)
+        and (columns is None or columns.dtype == rows.dtype)
+        and rows.shape[1] > 0
+        and rows.dtype in (torch.float32, torch.float64)
+        and rows.device.type == "cpu"
+        and compiled.library() is not None
+    )
+
+
+class _Side:
+    """Rows or columns: as given, as they enter products, scales (where at unit length) and squares."""
+
+    def __init__(self, given: Tensor, *, unit: bool) -> None:
+        self.given = given.contiguous()
+        self.entering = torch.empty_like(self.given) if unit else self.given
+        numbers = given.new_empty((2, given.shape[0]))
+        self.squares = numbers.data_ptr()
+        self.scale = self.squares + given.shape[0] * given.element_size() if unit else None
+        self._held = numbers
+
+    @property
+    def exact(self) -> Tensor:
+        """What small distances are subtracted in: what was given, where no scale loses their digits anyway."""
+        return self.given if self.scale is None else self.entering
+
+    def centre(self, mean: Tensor, call: Callable[..., Any]) -> None:
+        """Take a mean off what enters."""
+        if self.scale is None:
+            self.entering = torch.empty_like(self.given)
+        call(self.exact.data_ptr(), *self.given.shape, mean.data_ptr(), self.entering.data_ptr(), self.squares)
+
+    def back(self, gradient: Tensor, sums: Tensor | None, call: Callable[..., Any]) -> None:
+        """Turn the gradient of what entered into that of what was given, in place."""
+        if sums is not None or self.scale is not None:
+            call(
+                gradient.data_ptr(), *gradient.shape, self.given.data_ptr(), self.entering.data_ptr(),
+                self.scale, None if sums is None else sums.data_ptr(),
+            )  # fmt: skip
+
+
+class _Table:
+    """The distances of a small table, and the way back."""
+
+    def __init__(self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool) -> None:
+        self._kind = "float" if rows.dtype == torch.float32 else "double"
+        self._form, self._width, self._shared = _FORMS[form], rows.shape[1], columns is None
+        self._u = _Side(rows, unit=unit)
+        self._v = self._u if columns is None else _Side(columns, unit=unit)
+        self._shape = rows.shape[0], self._v.given.shape[0]
+        self._scratch = rows.new_empty(self._width)
+        centred = self._enter(unit=unit)
+        self._sums = form is not Form.NEGATIVE_PRODUCT and (centred or not unit)
+        self._measure(classes)
+
+    def _call(self, name: str, arguments: str, result: str = "") -> Callable[..., Any]:
+        return compiled.function(f"{name}_{self._kind}", arguments, result)
+
+    def _enter(self, *, unit: bool) -> bool:
+        """Bring rows and columns to unit length, and take off a large mean; whether one was."""
+        u, v = self._u, self._v
+        centred = self._call("small_enter", "pipiiiippppppp", "i")(
+            u.given.data_ptr(), self._shape[0], None if self._shared else v.given.data_ptr(), self._shape[1],
+            self._width, self._form, unit, u.entering.data_ptr(), v.entering.data_ptr(), u.scale, v.scale,
+            u.squares, v.squares, self._scratch.data_ptr(),
+        )  # fmt: skip
+        for side in (u,) if self._shared else (u, v):
+            if centred:
+                side.centre(self._scratch, self._call("small_centre", "piippp"))
+        return bool(centred)
+
+    def _measure(self, classes: Classes) -> None:
+        """Near cells, and the distances of all that are far."""
+        n, m = self._shape
+        given, ids = self._u.given, classes.sides
+        listed = torch.empty((2, n * m), dtype=torch.int32)  # most of it is never touched
+        start = torch.empty(n + 1, dtype=torch.int32)
+        codes = classes.rows.contiguous(), classes.columns.contiguous()
+        known = None if ids.row_ids is None else ids.row_ids.contiguous()
+        other = None if ids.column_ids is None else ids.column_ids.contiguous()
+        packed = compiled.function("small_classes", "pipippipp", "i")(
+            codes[0].data_ptr(), n, codes[1].data_ptr(), m, None if known is None else known.data_ptr(),
+            None if other is None else other.data_ptr(), ids.columns_are_rows, listed.data_ptr(),
+            start.data_ptr(),
+        )  # fmt: skip
+        total, longest = packed >> 32, packed & 0xFFFFFFFF
+        self.distances = torch.mm(self._u.entering, self._v.entering.T)
+        near, counts = given.new_empty((n, longest)), given.new_empty((2, n))
+        place = torch.empty((n, longest), dtype=torch.int64)
+        valid = torch.empty((n, longest), dtype=torch.bool)
+        count, far_count = counts.unbind()
+        self._small = listed[1]
+        self._n_small = self._call("small_distances", "pipiiippppipppppppp", "i")(
+            self._u.exact.data_ptr(), n, self._v.exact.data_ptr(), m, self._width, self._form,
+            self._u.squares, self._v.squares, listed.data_ptr(), start.data_ptr(), longest,
+            self.distances.data_ptr(), near.data_ptr(), place.data_ptr(), valid.data_ptr(),
+            self._small.data_ptr(), count.data_ptr(), far_count.data_ptr(), self._scratch.data_ptr(),
+        )  # fmt: skip
+        full = total == n * longest
+        self.near = Near(near, valid, count, far_count, full, Cells(place, valid))
+
+    def gradients(
+        self, slopes: Tensor, near_slopes: Tensor, scale: float, weights: Tensor | None, *, columns: bool
+    ) -> list[Tensor | None]:
+        """The gradients of rows and, where they are others and ``columns``, of columns.
+
+        slopes (n, m) are overwritten; near slopes (n, p) are multiplied with ``scale`` first.
+        """
+        u, v, near, (n, m) = self._u, self._v, self.near, self._shape
+        assert near.cells is not None
+        slopes, near_slopes = slopes.contiguous(), near_slopes.contiguous()
+        weights = None if weights is None else weights.contiguous()
+        mine = torch.empty_like(u.given)
+        theirs = mine if self._shared else torch.empty_like(v.given) if columns else None
+        my_sums = u.given.new_empty(n) if self._sums else None
+        their_sums = u.given.new_empty(m) if self._sums and columns and not self._shared else None
+        self._call("small_slopes", "pipiiippppippdppippppp")(
+            u.exact.data_ptr(), n, v.exact.data_ptr(), m, self._width, self._form,
+            self.distances.data_ptr(), near.distances.data_ptr(), near.cells.columns.data_ptr(),
+            near.valid.data_ptr(), near.distances.shape[1], slopes.data_ptr(), near_slopes.data_ptr(), scale,
+            None if weights is None else weights.data_ptr(), self._small.data_ptr(), self._n_small,
+            mine.data_ptr(), None if theirs is None else theirs.data_ptr(),
+            None if my_sums is None else my_sums.data_ptr(),
+            None if their_sums is None else their_sums.data_ptr(), self._scratch.data_ptr(),
+        )  # fmt: skip
+        beta, back = 1 if self._n_small else 0, self._call("small_back", "piipppp")
+        torch.addmm(mine, slopes, v.entering, beta=beta, out=mine)
+        u.back(mine, my_sums, back)
+        if self._shared:
+            return [mine, None]
+        if theirs is not None:
+            torch.addmm(theirs, slopes.T, u.entering, beta=beta, out=theirs)
+            v.back(theirs, their_sums, back)
+        return [mine, theirs]
+
+
+def small_walk(
+    loss: TableFunction[Any],
+    form: Form,
+    rows: Tensor,
+    columns: Tensor | None,
+    resolved: Resolved,
+    reduction: Reduction,
+    *,
+    unit: bool,
+    weights: Tensor | None,
+    want_gradient: bool,
+    want_columns: bool,
+    near: NearCells | None = None,
+) -> Walked:
+    """Walk over a small table; see :func:`likewise.table.walk.walk`, which gives the same.
+
+    rows (n, k) and columns (m, k) are features, to be brought to unit length where ``unit``.
+    """
+    assert resolved.classes is not None
+    table = _Table(form, rows, columns, resolved.classes, unit=unit)
+    state = loss.begin(table.near)
+    tile = Tile(table.distances, kept=want_gradient)
+    loss.observe(tile, state)
+    found = loss.finish(state)
+    more = None
+    if near is not None:
+        more = near.take(table.near.distances[table.near.valid])
+    parts: dict[str, Part | None] = {"near": found.near, "far": found.far}
+    if not loss.apart:
+        parts = {"joint": found.joint}
+    out = Walked({name: part for name, part in parts.items() if part is not None})
+    out.reduce(reduction, weights)
+    out.scale = 1.0 / out.divisors["far" if loss.apart else "joint"]
+    if not want_gradient:
+        return out
+    scale = out.divisors["far"] / out.divisors["near"] if loss.apart else 1.0
+    slopes, near_slopes = loss.slope(tile, state), loss.near_slope(state)
+    if more is not None:
+        near_slopes, scale = scaled(near_slopes, None if weights is None else weights[:, None], scale).clone(), 1.0
+        near_slopes[table.near.valid] += more
+        slopes, weights = slopes if weights is None else slopes * weights[:, None], None
+    out.gradients = table.gradients(slopes, near_slopes, scale, weights, columns=want_columns)
+    return out
