@@ -14,14 +14,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from likewise.table import Near, Part, Rows, TableFunction, Tile
-from likewise.table.exponentials import exponentials
+from likewise.table import Near, Rows, TableFunction, Tile, softmax
+from likewise.table.exponentials import exponentials, log_sum_slopes, log_sums
 
 __all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
-
-
-_LOWEST = -3e38
-"""A finite maximum for a row that has nothing far, in float32 too."""
 
 
 @dataclass(frozen=True)
@@ -99,13 +95,9 @@ class FarLogSum(TableFunction[FarSum]):
         """Fold a tile into the log-sum-exp."""
         if not tile.distances.shape[1]:
             return
-        # where nothing is far there is no finite maximum: any finite number does
-        maximum = (tile.distances.amin(1) * -self.rate).clamp_(min=_LOWEST)
-        if not state.empty:
-            maximum = torch.maximum(state.maximum, maximum)
-        total = state.total * (state.maximum - maximum).exp_() if not state.empty else state.total.clone()
-        found = exponentials(tile.distances, -self.rate, -maximum, total=total)
-        state.maximum, state.total, state.empty = maximum, total, False
+        before = None if state.empty else (state.maximum, state.total)
+        state.maximum, state.total, found = log_sums(tile.distances, self.rate, before)
+        state.empty = False
         state.exponentials = found if tile.kept else None
 
     def finish(self, state: FarSum) -> Rows:
@@ -117,7 +109,7 @@ class FarLogSum(TableFunction[FarSum]):
         """Minus the rate times each far column's share, times the derivative by the log-sum-exp."""
         assert state.terms is not None
         if state.exponentials is not None:
-            return state.exponentials.mul_(self.row_factor(state)[:, None])
+            return log_sum_slopes(state.exponentials, self.rate, state.terms.by_far, state.total)
         share = torch.where(state.total > 0, state.terms.by_far, 0.0)
         shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
         return exponentials(tile.distances, -self.rate, shift).mul_(-self.rate)
@@ -138,7 +130,7 @@ def log_sum(logits: Tensor) -> Tensor:
 
 def one_plus(logits: Tensor) -> Tensor:
     """``log(1 + exp(logits))``, exact at both ends."""
-    return torch.logaddexp(torch.zeros((), dtype=logits.dtype, device=logits.device), logits)
+    return softmax.log_one_plus(logits)
 
 
 def pair_softmax(near: Near, far: Tensor, logits: Tensor, by_distance: Tensor | float) -> RowTerms:
@@ -154,8 +146,5 @@ def pair_softmax(near: Near, far: Tensor, logits: Tensor, by_distance: Tensor | 
     by_distance : (r, p) or float
         The derivative of z by the near distances.
     """
-    gap = near.filled(far[:, None] - logits, -torch.inf)
-    values, share = one_plus(gap), gap.sigmoid()
-    active = (values != 0).sum(1)
-    by_near = near.filled(share * -by_distance, 0.0)
-    return RowTerms(Rows(joint=Part(values.sum(1), near.count, active)), share.sum(1), by_near)
+    part, by_far, by_near = softmax.pair_softmax(near, far, logits, by_distance)
+    return RowTerms(Rows(joint=part), by_far, by_near)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance
 from likewise.losses.base import Loss, Miner, ReductionName, positive
 from likewise.losses.log_sum import FarLogSum, RowTerms
-from likewise.table import Near, Part, Rows
+from likewise.table import Near, Rows
+from likewise.table.softmax import mean_softmax
 
 __all__ = ["SupCon"]
 
@@ -57,18 +57,5 @@ class SupCon(Loss):
 
     def _row(self, near: Near, far: Tensor) -> RowTerms:
         """Minus the mean log-probability of the positives, which are in the denominator too."""
-        if not near.distances.shape[1]:
-            nothing = torch.zeros_like(far)
-            return RowTerms(Rows(joint=Part(nothing, nothing, nothing)), nothing, near.distances)
-        logits = near.distances / -self.temperature
-        share = near.count.clamp(min=1).reciprocal_()
-        total = torch.logaddexp(logits.logsumexp(1), far)
-        value = total - near.filled(logits.clone(), 0.0).sum(1).mul_(share)
-        by_far = (far - total).exp_()
-        has = near.count > 0
-        if not near.full:
-            # a row without a positive has no value and so no slope
-            value, by_far = torch.where(has, value, 0.0), torch.where(has, by_far, 0.0)
-        probability = logits.sub_(total[:, None]).exp_()
-        by_near = near.filled(probability.sub_(share[:, None]).div_(-self.temperature), 0.0)
-        return RowTerms(Rows(joint=Part(value, has, has & (value != 0))), by_far, by_near)
+        part, by_far, by_near = mean_softmax(near, far, 1.0 / self.temperature)
+        return RowTerms(Rows(joint=part), by_far, by_near)

@@ -28,7 +28,8 @@ from torch import Tensor
 __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
 _SOURCES = tuple(
-    Path(__file__).with_name(name) for name in ("chunks.c", "exponentials.c", "hinges.c", "small.c")
+    Path(__file__).with_name(name)
+    for name in ("chunks.c", "exponentials.c", "hinges.c", "small.c", "softmax.c")
 )
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60

@@ -13,7 +13,10 @@ from torch import Tensor
 
 from likewise.table import compiled
 
-__all__ = ["exponentials"]
+__all__ = ["exponentials", "log_sum_slopes", "log_sums"]
+
+_LOWEST = -3e38
+"""A finite maximum for a row that has no finite cell, in float32 too."""
 
 
 def exponentials(tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | None = None) -> Tensor:
@@ -47,6 +50,61 @@ def exponentials(tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | No
     if total is not None:
         total += out.sum(1)
     return out
+
+
+def log_sums(
+    tile: Tensor, rate: float, before: tuple[Tensor, Tensor] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The running ``log sum exp(-rate * tile)`` of each row, as a maximum and a sum.
+
+    Parameters
+    ----------
+    tile : (r, c), c not zero
+        Infinite where a cell is out.
+    rate : float, above 0
+    before : (r,) and (r,), or None
+        Maximum and sum of the tiles before.
+
+    Returns
+    -------
+    maximum : (r,), finite
+    total : (r,)
+        The sum of ``exp(-rate * cell - maximum)`` over these tiles.
+    exponentials : (r, c)
+        Those of this tile.
+    """
+    if tile.dtype == torch.float32 and compiled.takes(tile) and compiled.library() is not None:
+        out, made = torch.empty_like(tile), tile.new_empty((2, tile.shape[0]))
+        maximum, total = made.unbind()
+        old = (None, None) if before is None else (before[0].contiguous(), before[1].contiguous())
+        compiled.function("log_sums", "piiffpppppi")(
+            tile.data_ptr(), *tile.shape, rate, _LOWEST, *(None if part is None else part.data_ptr() for part in old),
+            out.data_ptr(), maximum.data_ptr(), total.data_ptr(), torch.get_num_threads(),
+        )  # fmt: skip
+        return maximum, total, out
+    maximum = (tile.amin(1) * -rate).clamp_(min=_LOWEST)
+    if before is not None:
+        maximum = torch.maximum(before[0], maximum)
+    total = torch.zeros_like(maximum) if before is None else before[1] * (before[0] - maximum).exp_()
+    found = exponentials(tile, -rate, -maximum, total=total)
+    return maximum, total, found
+
+
+def log_sum_slopes(exponentials: Tensor, rate: float, by_log: Tensor, total: Tensor) -> Tensor:
+    """The slopes by the cells of a tile, in place of its exponentials (r, c): ``-rate * by_log / total`` of them.
+
+    by_log : (r,)
+        The derivative by the log-sum-exp. total : (r,), at least one, or zero where all cells are out.
+    """
+    by_log = by_log.contiguous()
+    if exponentials.dtype == torch.float32 and compiled.takes(exponentials, by_log, total):
+        if compiled.library() is not None:
+            compiled.function("log_sum_slopes", "piifppi")(
+                exponentials.data_ptr(), *exponentials.shape, rate, by_log.data_ptr(), total.data_ptr(),
+                torch.get_num_threads(),
+            )  # fmt: skip
+            return exponentials
+    return exponentials.mul_((by_log / total.clamp(min=0.5)).mul_(-rate)[:, None])
 
 
 _FEWEST = 1 << 12

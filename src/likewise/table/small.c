@@ -48,6 +48,25 @@ int64_t small_classes(const int64_t *row_codes, int64_t n, const int64_t *column
     return total << 32 | longest;
 }
 
+/* sums[0]: of value * weight, the weights may be null; sums[1], sums[2]: of terms and active ones, which are
+ * of kind 0 (bytes), 1 (floats), 2 (doubles) or 3 (64-bit integers). value and weights are floats or doubles. */
+static double number_of(const void *array, int64_t kind, int64_t i)
+{
+    return kind == 0 ? ((const uint8_t *)array)[i] : kind == 1 ? ((const float *)array)[i]
+           : kind == 2 ? ((const double *)array)[i] : (double)((const int64_t *)array)[i];
+}
+
+void small_sums(const void *value, const void *weights, int64_t kind, const void *terms, int64_t terms_kind,
+                const void *active, int64_t active_kind, int64_t count, double *sums)
+{
+    sums[0] = sums[1] = sums[2] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        sums[0] += number_of(value, kind, i) * (weights ? number_of(weights, kind, i) : 1);
+        sums[1] += number_of(terms, terms_kind, i);
+        sums[2] += number_of(active, active_kind, i);
+    }
+}
+
 #define TYPE float
 #define NAME(x) x##_float
 #include "small.c"
@@ -198,16 +217,16 @@ static void NAME(add_transpose)(TYPE *a, int64_t count)
                     a[i * count + j] = a[j * count + i] = a[i * count + j] + a[j * count + i];
 }
 
-/* Make of slopes (n, m) what is multiplied with the features: near slopes put in, weights and the form's
- * factor on it, its sign turned. What small cells give is added to the gradients at once, which begin at zero
+/* Make of slopes (n, m) what is multiplied with the features: near slopes put in, scale, weights and the
+ * form's factor on it, its sign turned. What small cells give is added to the gradients at once, which begin at zero
  * then. Where columns are rows the table is added to its transpose. row_sums, column_sums: minus what the
  * result adds up to, or null. */
 void NAME(small_slopes)(const TYPE *rows, int64_t n, const TYPE *columns, int64_t m, int64_t width,
                         int64_t form, const TYPE *table, const TYPE *near, const int64_t *place,
                         const uint8_t *valid, int64_t longest, TYPE *slopes, const TYPE *near_slopes,
-                        double near_scale, const TYPE *weights, const int32_t *small, int64_t n_small,
-                        TYPE *row_gradient, TYPE *column_gradient, TYPE *row_sums, TYPE *column_sums,
-                        TYPE *scratch)
+                        double near_scale, double scale, const TYPE *weights, const int32_t *small,
+                        int64_t n_small, TYPE *row_gradient, TYPE *column_gradient, TYPE *row_sums,
+                        TYPE *column_sums, TYPE *scratch)
 {
     const NAME(pairs) all = {rows, columns, width, form};
     const int shared_sides = rows == columns;
@@ -215,7 +234,7 @@ void NAME(small_slopes)(const TYPE *rows, int64_t n, const TYPE *columns, int64_
     if (n_small) memset(row_gradient, 0, n * width * sizeof(TYPE));
     if (n_small && column_gradient && !shared_sides) memset(column_gradient, 0, m * width * sizeof(TYPE));
     for (int64_t row = 0; row < n; row++) {
-        const TYPE by = -(weights ? weights[row] : 1) * (form == SQUARED ? 2 : 1), *distances = table + row * m;
+        const TYPE by = -(TYPE)scale * (weights ? weights[row] : 1) * (form == SQUARED ? 2 : 1), *distances = table + row * m;
         const TYPE near_by = by * (TYPE)near_scale;
         TYPE *to = slopes + row * m;
         if (form == EUCLIDEAN)

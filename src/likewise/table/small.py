@@ -7,6 +7,7 @@ labels and distances of products, all that isn't a product or the loss itself is
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -139,11 +140,19 @@ class _Table:
         self.near = Near(near, valid, count, far_count, full, Cells(place, valid))
 
     def gradients(
-        self, slopes: Tensor, near_slopes: Tensor, scale: float, weights: Tensor | None, *, columns: bool
+        self,
+        slopes: Tensor,
+        near_slopes: Tensor,
+        weights: Tensor | None,
+        *,
+        scale: float,
+        near_scale: float,
+        columns: bool,
     ) -> list[Tensor | None]:
         """The gradients of rows and, where they are others and ``columns``, of columns.
 
-        slopes (n, m) are overwritten; near slopes (n, p) are multiplied with ``scale`` first.
+        slopes (n, m), which are overwritten, and near slopes (n, p) are multiplied with ``scale``, these with
+        ``near_scale`` too.
         """
         u, v, near, (n, m) = self._u, self._v, self.near, self._shape
         assert near.cells is not None
@@ -153,11 +162,11 @@ class _Table:
         theirs = mine if self._shared else torch.empty_like(v.given) if columns else None
         my_sums = u.given.new_empty(n) if self._sums else None
         their_sums = u.given.new_empty(m) if self._sums and columns and not self._shared else None
-        self._call("small_slopes", "pipiiippppippdppippppp")(
+        self._call("small_slopes", "pipiiippppippddppippppp")(
             u.exact.data_ptr(), n, v.exact.data_ptr(), m, self._width, self._form,
             self.distances.data_ptr(), near.distances.data_ptr(), near.cells.columns.data_ptr(),
-            near.valid.data_ptr(), near.distances.shape[1], slopes.data_ptr(), near_slopes.data_ptr(), scale,
-            None if weights is None else weights.data_ptr(), self._small.data_ptr(), self._n_small,
+            near.valid.data_ptr(), near.distances.shape[1], slopes.data_ptr(), near_slopes.data_ptr(),
+            near_scale, scale, None if weights is None else weights.data_ptr(), self._small.data_ptr(), self._n_small,
             mine.data_ptr(), None if theirs is None else theirs.data_ptr(),
             None if my_sums is None else my_sums.data_ptr(),
             None if their_sums is None else their_sums.data_ptr(), self._scratch.data_ptr(),
@@ -204,15 +213,36 @@ def small_walk(
     if not loss.apart:
         parts = {"joint": found.joint}
     out = Walked({name: part for name, part in parts.items() if part is not None})
-    out.reduce(reduction, weights)
-    out.scale = 1.0 / out.divisors["far" if loss.apart else "joint"]
+    _reduce(out, reduction, weights)
     if not want_gradient:
         return out
-    scale = out.divisors["far"] / out.divisors["near"] if loss.apart else 1.0
+    near_scale = out.divisors["far"] / out.divisors["near"] if loss.apart else 1.0
+    scale = 1.0 / out.divisors["far" if loss.apart else "joint"]
     slopes, near_slopes = loss.slope(tile, state), loss.near_slope(state)
     if more is not None:
-        near_slopes, scale = scaled(near_slopes, None if weights is None else weights[:, None], scale).clone(), 1.0
+        by_row = None if weights is None else weights[:, None]
+        near_slopes, near_scale = scaled(near_slopes, by_row, near_scale).clone(), 1.0
         near_slopes[table.near.valid] += more
-        slopes, weights = slopes if weights is None else slopes * weights[:, None], None
-    out.gradients = table.gradients(slopes, near_slopes, scale, weights, columns=want_columns)
+        slopes, weights = slopes if by_row is None else slopes * by_row, None
+    out.gradients = table.gradients(
+        slopes, near_slopes, weights, scale=scale, near_scale=near_scale, columns=want_columns
+    )
     return out
+
+
+_KINDS = {torch.bool: 0, torch.float32: 1, torch.float64: 2, torch.int64: 3}
+
+
+def _reduce(out: Walked, reduction: Reduction, weights: Tensor | None) -> None:
+    """Fill value, divisors and terms of a walk, as :meth:`Walked.reduce` does."""
+    sums = (ctypes.c_double * 3)()
+    for name, part in out.parts.items():
+        value, terms, active = part.value.contiguous(), part.terms.contiguous(), part.active.contiguous()
+        weights = None if weights is None else weights.to(value.dtype).contiguous()
+        compiled.function("small_sums", "ppipipiip")(
+            value.data_ptr(), None if weights is None else weights.data_ptr(), _KINDS[value.dtype],
+            terms.data_ptr(), _KINDS[terms.dtype], active.data_ptr(), _KINDS[active.dtype], len(value), sums,
+        )  # fmt: skip
+        out.divisors[name] = reduction.divisor(sums[1], sums[2])
+        out.value += sums[0] / out.divisors[name]
+        out.terms += sums[1]

@@ -162,7 +162,7 @@ class _Table(torch.autograd.Function):
         ctx.request, ctx.found = request, found
         ctx.save_for_backward(rows, columns, weights, *parameters)
         if scalar:
-            return rows.new_tensor(found.value)
+            return rows.new_full((), found.value)
         values = found.rows() if plain_weights is None else found.rows() * plain_weights
         return values if near is None else (values, near.joined(rows))
 
@@ -189,13 +189,16 @@ class _Table(torch.autograd.Function):
                     found = run_walk(
                         request, rows, columns, plain, parameters, request.reduction, True, needs[3]
                     )
-                scale = slope * found.scale
+                # a number where that needs no waiting: most often one, and then nothing is left to do
+                scale = (float(slope) if slope.device.type == "cpu" else slope) * found.scale
             else:
                 plain = slope if weights is None else slope * weights.detach()
                 near = NearCells(upstream[1]) if request.near else None
                 found = run_walk(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
                 scale = 1.0
-            gradients = [None if g is None else g.mul_(scale) for g in found.gradients]
+            gradients = found.gradients
+            if not (isinstance(scale, float) and scale == 1.0):
+                gradients = [None if g is None else g.mul_(scale) for g in gradients]
             found.gradients = []
         gradients += [None] * (2 + len(parameters) - len(gradients))
         wanted = [
