@@ -20,10 +20,10 @@ from torch import Tensor
 from likewise import losses, mining
 from likewise.distances import Cosine, Distance, Euclidean, SquaredEuclidean
 
-__all__ = ["BATCH_CASES"]
+__all__ = ["BATCH_CASES", "batch_case", "triplets"]
 
 
-def _triplets(numbers: float) -> Cost:
+def triplets(numbers: float) -> Cost:
     """So many float32 a triplet."""
     return lambda size: 4.0 * numbers * size.n**2 * size.k
 
@@ -45,7 +45,7 @@ Plain = Callable[[Tensor, Tensor, int], Tensor]
 Their = Callable[[Tensor, Tensor], Tensor]
 
 
-def _batch_case(
+def batch_case(
     name: str,
     loss: Callable[[], losses.Loss],
     plain: Plain,
@@ -111,14 +111,14 @@ def _weighted() -> losses.Loss:
 
 
 BATCH_CASES = (
-    _batch_case(
+    batch_case(
         "Contrastive",
         lambda: losses.Contrastive(margin=1.5),
         lambda x, y, k: dense.contrastive(x, y, k, margin=1.5, squared=True),
         fused=True,
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "Contrastive, unsquared",
         lambda: losses.Contrastive(margin=1.5, squared=False, reduction="active"),
         lambda x, y, k: dense.contrastive(x, y, k, margin=1.5, squared=False),
@@ -126,7 +126,7 @@ BATCH_CASES = (
         fused=True,
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "SupCon",
         losses.SupCon,
         lambda x, y, k: dense.sup_con(x, y, k, temperature=0.1),
@@ -134,7 +134,7 @@ BATCH_CASES = (
         fused=True,
         bare=Cosine(),
     ),
-    _batch_case(
+    batch_case(
         "NTXent",
         losses.NTXent,
         lambda x, y, k: dense.nt_xent(x, y, k, temperature=0.1),
@@ -143,7 +143,7 @@ BATCH_CASES = (
         bare=Cosine(),
         their_bytes=_pairs_of_pairs,
     ),
-    _batch_case(
+    batch_case(
         "NCA",
         lambda: losses.NCA(logarithm=True),
         dense.nca,
@@ -151,7 +151,7 @@ BATCH_CASES = (
         fused=True,
         bare=SquaredEuclidean(),
     ),
-    _batch_case(
+    batch_case(
         "MultiSimilarity",
         losses.MultiSimilarity,
         lambda x, y, k: dense.multi_similarity(x, y, k, near_scale=2.0, far_scale=50.0, base=0.5, mining=0.1),
@@ -159,7 +159,7 @@ BATCH_CASES = (
         fused=True,
         bare=Cosine(),
     ),
-    _batch_case(
+    batch_case(
         "MultiSimilarity, all pairs",
         lambda: losses.MultiSimilarity(mining=None),
         lambda x, y, k: dense.multi_similarity(
@@ -169,7 +169,7 @@ BATCH_CASES = (
         fused=True,
         bare=Cosine(),
     ),
-    _batch_case(
+    batch_case(
         "TripletMargin, batch-hard",
         lambda: losses.TripletMargin(miner=mining.BatchHard()),
         lambda x, y, k: dense.batch_hard(x, y, k, margin=0.2),
@@ -177,30 +177,30 @@ BATCH_CASES = (
         fused=True,
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "TripletMargin",
         losses.TripletMargin,
-        lambda x, y, k: dense.all_triplets(x, y, k, margin=0.2),
+        lambda x, y, k: dense.alltriplets(x, y, k, margin=0.2),
         _their_triplet,
         bare=Euclidean(),
-        dense_bytes=_triplets(4),
+        dense_bytes=triplets(4),
         their_bytes=_their_triplets,
     ),
-    _batch_case(
+    batch_case(
         "TripletMargin, semi-hard",
         lambda: losses.TripletMargin(miner=mining.SemiHard()),
         lambda x, y, k: dense.semi_hard(x, y, k, margin=0.2),
         bare=Euclidean(),
-        dense_bytes=_triplets(4),
+        dense_bytes=triplets(4),
     ),
-    _batch_case(
+    batch_case(
         "TripletRatio",
         losses.TripletRatio,
         dense.triplet_ratio,
         bare=Euclidean(),
-        dense_bytes=_triplets(5),
+        dense_bytes=triplets(5),
     ),
-    _batch_case(
+    batch_case(
         "LiftedStructure",
         losses.LiftedStructure,
         lambda x, y, k: dense.lifted(x, y, k, margin=1.0),
@@ -208,21 +208,21 @@ BATCH_CASES = (
         bare=Euclidean(),
         their_bytes=_pairs_of_pairs,
     ),
-    _batch_case(
+    batch_case(
         "GeneralizedLiftedStructure",
         losses.GeneralizedLiftedStructure,
         lambda x, y, k: dense.generalized_lifted(x, y, k, margin=1.0),
         lambda: theirs.GeneralizedLiftedStructureLoss(distance=_plain_lp()),
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "Circle",
         losses.Circle,
         lambda x, y, k: dense.circle(x, y, k, margin=0.4, scale=80.0),
         lambda: theirs.CircleLoss(reducer=their_reducers.MeanReducer()),
         bare=Cosine(),
     ),
-    _batch_case(
+    batch_case(
         "FastAP",
         losses.FastAP,
         lambda x, y, k: dense.fast_ap(x, y, k, bins=10),
@@ -231,39 +231,39 @@ BATCH_CASES = (
         dense_bytes=squares(60),
         their_bytes=squares(60),
     ),
-    _batch_case(
+    batch_case(
         "PNP",
         lambda: losses.PNP(count_self=True),
         lambda x, y, k: dense.penalised_negatives(x, y, k, temperature=0.01),
         theirs.PNPLoss,
         bare=Cosine(),
-        dense_bytes=_triplets(5),
+        dense_bytes=triplets(5),
         their_bytes=lambda size: 36.0 * size.n**3,
     ),
-    _batch_case(
+    batch_case(
         "SmoothAP",
         lambda: losses.SmoothAP(count_self=True),
         lambda x, y, k: dense.smooth_ap(x, y, k, temperature=0.01),
         bare=Cosine(),
-        dense_bytes=_triplets(5),
+        dense_bytes=triplets(5),
     ),
-    _batch_case(
+    batch_case(
         "ChopraContrastive",
         lambda: losses.ChopraContrastive(upper_bound=2.0, distance=Euclidean()),
         lambda x, y, k: dense.chopra(x, y, k, bound=2.0, decay=2.77),
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "RowFunction, batch-hard",
         lambda: losses.RowFunction(_hardest, reduction="active"),
         lambda x, y, k: dense.batch_hard(x, y, k, margin=0.2),
         _their_batch_hard,
         bare=Euclidean(),
     ),
-    _batch_case(
+    batch_case(
         "Weighted, TripletMargin and SupCon",
         _weighted,
-        lambda x, y, k: dense.all_triplets(x, y, k, margin=0.2) + dense.sup_con(x, y, k, temperature=0.1),
-        dense_bytes=_triplets(5),
+        lambda x, y, k: dense.alltriplets(x, y, k, margin=0.2) + dense.sup_con(x, y, k, temperature=0.1),
+        dense_bytes=triplets(5),
     ),
 )

@@ -18,10 +18,10 @@ from torch.nn import functional
 from likewise import losses
 from likewise.distances import Cosine, Distance, Dot
 
-__all__ = ["CLASS_CASES"]
+__all__ = ["CLASS_CASES", "class_case"]
 
 
-def _class_case(
+def class_case(
     name: str,
     loss: Callable[[int, int], Any],
     plain: Callable[[Tensor, Tensor, Tensor], Tensor],
@@ -31,6 +31,7 @@ def _class_case(
     centres: int = 1,
     fused: bool = True,
     proxies_are_rows: bool = False,
+    walked: bool = True,
 ) -> Case:
     """A loss against as many learned vectors as there are rows, or several times as many."""
     distance = Cosine() if bare is None else bare
@@ -66,7 +67,16 @@ def _class_case(
 
     cost = squares(8 * centres)
     there = None if other is None else their
-    return Case(name, fused, ours, plainly, cost, there, None if other is None else cost, bare_walk)
+    return Case(
+        name,
+        fused,
+        ours,
+        plainly,
+        cost,
+        there,
+        None if other is None else cost,
+        bare_walk if walked else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -81,38 +91,38 @@ class _Turned(Contender):
 
 
 CLASS_CASES = (
-    _class_case(
+    class_case(
         "NormalizedSoftmax",
         losses.NormalizedSoftmax,
         lambda x, y, w: dense.softmax(x, y, w, temperature=0.05),
         lambda **sizes: theirs.NormalizedSoftmaxLoss(distance=their_distances.CosineSimilarity(), **sizes),
     ),
-    _class_case(
+    class_case(
         "CosFace",
         losses.CosFace,
         lambda x, y, w: dense.cos_face(x, y, w, margin=0.35, scale=64.0),
         theirs.CosFaceLoss,
     ),
-    _class_case(
+    class_case(
         "ArcFace",
         losses.ArcFace,
         lambda x, y, w: dense.arc_face(x, y, w, margin=0.5, scale=64.0),
         lambda **sizes: theirs.ArcFaceLoss(margin=math.degrees(0.5), **sizes),
     ),
-    _class_case(
+    class_case(
         "ProxyNCA",
         lambda n, d: losses.ProxyNCA(n, d, include_positive=True),
         lambda x, y, w: dense.softmax(x, y, w, temperature=0.5),
         theirs.ProxyNCALoss,
     ),
-    _class_case(
+    class_case(
         "ProxyAnchor",
         losses.ProxyAnchor,
         lambda x, y, w: dense.proxy_anchor(x, y, w, margin=0.1, alpha=32.0),
         theirs.ProxyAnchorLoss,
         proxies_are_rows=True,
     ),
-    _class_case(
+    class_case(
         "SoftTriple",
         lambda n, d: losses.SoftTriple(n, d, centres=2, regularization=0.0),
         lambda x, y, w: dense.soft_triple(x, y, w, centres=2, margin=0.01, scale=20.0, temperature=0.1),
@@ -120,7 +130,7 @@ CLASS_CASES = (
         centres=2,
         fused=False,
     ),
-    _class_case(
+    class_case(
         "SubCenterArcFace",
         lambda n, d: losses.SubCenterArcFace(n, d, centres=2),
         lambda x, y, w: dense.sub_centers(x, y, w, centres=2, margin=0.5, scale=64.0),
@@ -128,26 +138,26 @@ CLASS_CASES = (
         centres=2,
         fused=False,
     ),
-    _class_case(
+    class_case(
         "LargeMarginSoftmax",
         losses.LargeMarginSoftmax,
         lambda x, y, w: dense.large_margin(x, y, w, multiple=4),
         theirs.LargeMarginSoftmaxLoss,
         bare=Dot(),
     ),
-    _class_case(
+    class_case(
         "SphereFace",
         losses.SphereFace,
         lambda x, y, w: dense.large_margin(x, y, functional.normalize(w), multiple=4),
         theirs.SphereFaceLoss,
         bare=Dot(),
     ),
-    _class_case(
+    class_case(
         "AdaFace",
         lambda n, d: losses.AdaFace(n, d).eval(),  # so that its statistics stay
         lambda x, y, w: dense.ada_face(x, y, w, margin=0.4, scale=64.0, concentration=0.333),
     ),
-    _class_case(
+    class_case(
         "MagFace",
         losses.MagFace,
         lambda x, y, w: dense.mag_face(

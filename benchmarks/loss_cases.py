@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import dense
+import dense_more
 import torch
 from batch_cases import BATCH_CASES
 from class_cases import CLASS_CASES
 from contenders import Batch, Builder, Case, Contender, floor, squares
+from more_cases import MORE_CASES
 from pytorch_metric_learning import distances as their_distances
 from pytorch_metric_learning import losses as theirs
 from torch import Tensor
@@ -21,7 +23,7 @@ from likewise import losses
 from likewise.distances import Cosine, Dot, Euclidean
 from likewise.relations import Matches, Scores
 
-__all__ = ["CASES", "UNMEASURED"]
+__all__ = ["CASES"]
 
 
 def _n_pairs() -> Case:
@@ -192,33 +194,13 @@ OTHER_CASES = (
         one=False,
         quadratic=True,
     ),
+    _listed(
+        "AnglE",
+        losses.AnglE(),
+        lambda *given: dense_more.angle(*given, temperature=0.05),
+        one=False,
+        quadratic=True,
+    ),
 )
 
-CASES: dict[str, Case] = {case.name: case for case in (*BATCH_CASES, *CLASS_CASES, *OTHER_CASES)}
-
-UNMEASURED = (
-    "AnglE",
-    "Angular",
-    "BarlowTwins",
-    "CenterInvariant",
-    "DynamicSoftMargin",
-    "EmbeddingNorm",
-    "Histogram",
-    "Instance",
-    "IntraPair",
-    "Manifold",
-    "Margin",
-    "Matryoshka",
-    "MultiProxy",
-    "P2SGrad",
-    "RankedList",
-    "RegularFace",
-    "SignalToNoise",
-    "SparseCenters",
-    "SurrogatePrecision",
-    "ThresholdConsistentMargin",
-    "Tuplet",
-    "VICReg",
-    "ZeroMean",
-)
-"""Losses that no case measures yet."""
+CASES: dict[str, Case] = {case.name: case for case in (*BATCH_CASES, *CLASS_CASES, *OTHER_CASES, *MORE_CASES)}

@@ -10,7 +10,7 @@ from typing import Any
 
 import loss_picture
 from harness import table, told
-from loss_cases import CASES, UNMEASURED
+from loss_cases import CASES
 
 __all__ = ["write"]
 
@@ -35,8 +35,6 @@ Times are seconds of the processor, the best of nine in turn in the same process
 took more than {seconds:.0f} s), so ratios are to be read rather than times. ">" stands for what was not
 run because it was foreseen, from smaller batches, to take over {longest:.0f} s a step or {gigabytes:.0f} GB;
 "-" for what doesn't exist or wasn't asked for. {busy}
-
-Not measured yet: {unmeasured}.
 """
 
 
@@ -283,13 +281,13 @@ def _large_tables(rows: Sequence[Row]) -> str:
 
 def _busy(environment: Row, run: Row) -> str:
     cores = int(environment["machine"].rsplit(", ", 1)[-1].split()[0])
-    load = " and ".join(f"{value:.1f}" for value in run["load"])
+    load = f"from {min(run['load']):.1f} to {max(run['load']):.1f} on {cores} cores"
     if max(run["load"]) > 1.5:
         return (
-            f"The machine was shared with other work: its load was {load} at begin and end, on {cores} "
-            "cores. Caches and memory were shared too, so the figures are rough."
+            f"The machine was shared with other work: its load was {load} when runs began and ended. Caches and "
+            "memory were shared too, so the figures are rough."
         )
-    return f"The machine was quiet: its load was {load} at begin and end, on {cores} cores."
+    return f"The machine was quiet: its load was {load} when runs began and ended."
 
 
 def _left_out(rows: Sequence[Row]) -> str:
@@ -313,7 +311,7 @@ def write(folder: Path) -> None:
     text = f"""\
 # Losses: time and memory
 
-{INTRODUCTION.format(busy=_busy(environment, run), unmeasured=", ".join(UNMEASURED), **run)}
+{INTRODUCTION.format(busy=_busy(environment, run), **run)}
 {told(environment | {"command": run["command"]})}
 It took {run["minutes"]:.1f} minutes. {_left_out(rows)}
 

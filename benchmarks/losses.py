@@ -6,6 +6,7 @@ Random unit embeddings, one thread, seconds of the processor, best of nine in tu
 timed, values and gradients of all contenders are compared; where they aren't equal nothing is timed. The
 smallest measurements run first, and what doesn't fit into --minutes is left out, the largest first. Writes
 losses.md, losses.jsonl and a picture into --out; --again writes page and picture anew from losses.jsonl.
+--resume goes on with what an earlier run of the same commit left out, and keeps what it measured.
 """
 
 from __future__ import annotations
@@ -304,6 +305,27 @@ def run_all(tasks: list[Task], minutes: float) -> list[Row]:
     return rows
 
 
+def _key(row: Row) -> str:
+    """What a measurement is called in the file, whatever it gave."""
+    names = ("kind", "what", "loss", "who", "n", "d", "per_class", "classes")
+    return json.dumps({name: row[name] for name in names if name in row})
+
+
+def earlier(file: Path, known: Known) -> tuple[Row, dict[str, Row]]:
+    """The run and what it measured, by key, of a file to go on with; refused where it is another commit's."""
+    there, run, *rows = (json.loads(line) for line in file.read_text("utf-8").splitlines())
+    now = environment()
+    differing = [name for name in ("commit", "packages", "machine") if there[name] != now[name]]
+    if differing:
+        raise SystemExit(f"--resume: {file} is of another {' and '.join(differing)}: leave out --resume")
+    kept = {_key(row): row for row in rows if row.get("skipped") != "no time"}
+    for row in sorted(kept.values(), key=lambda row: row.get("n", 0)):
+        if row["kind"] == "cell":
+            times = {name[:-3]: value / 1000 for name, value in row.items() if name.endswith("_ms")}
+            known.learn(CASES[row["loss"]], Size(row["n"], row["d"], row["per_class"]), times)
+    return run, kept
+
+
 def parse() -> argparse.Namespace:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=form)
@@ -320,6 +342,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gigabytes", type=float, default=6.0, help="for one step of the others, foreseen")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     parser.add_argument("--again", action="store_true", help="write the page from losses.jsonl")
+    parser.add_argument("--resume", action="store_true", help="go on with losses.jsonl of this commit")
     parser.add_argument("--check", action="store_true", help="compare values and gradients only")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -345,14 +368,20 @@ def main() -> None:
     if options.check:
         print("\n".join(f"{name}: {gaps}" for name, gaps in found.items()))
         return
-    limits = Limits(options.seconds, options.longest, options.gigabytes)
-    load = [os.getloadavg()[0]]
+    limits, known = Limits(options.seconds, options.longest, options.gigabytes), Known()
+    before: Row = {"minutes": 0.0, "load": [], "gap": 0.0, "command": ""}
+    kept: dict[str, Row] = {}
+    if options.resume:
+        before, kept = earlier(options.out / "losses.jsonl", known)
+    load = [*before["load"], os.getloadavg()[0]]
     begin = time.monotonic()
-    rows = run_all(plan(options, Known(), limits), options.minutes)
+    tasks = [task for task in plan(options, known, limits) if _key(task.row) not in kept]
+    rows = [*kept.values(), *run_all(tasks, options.minutes)]
     load.append(os.getloadavg()[0])
-    run: Row = {"kind": "run", "minutes": (time.monotonic() - begin) / 60, "load": load, **vars(limits)}
-    run["gap"] = max(gap for gaps in found.values() for gap in gaps.values())
-    run["command"] = environment()["command"]
+    run: Row = {"kind": "run", "minutes": before["minutes"] + (time.monotonic() - begin) / 60, "load": load}
+    run |= vars(limits)
+    run["gap"] = max(before["gap"], *(gap for gaps in found.values() for gap in gaps.values()))
+    run["command"] = before["command"] or environment()["command"]
     write_lines(options.out / "losses.jsonl", [run, *rows])
     loss_page.write(options.out)
 

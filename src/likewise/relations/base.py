@@ -11,7 +11,17 @@ from torch import Tensor
 
 from likewise.errors import InputError
 
-__all__ = ["Block", "Cells", "Classes", "Listing", "Relation", "Resolved", "Sides", "cells_from_mask", "check_count"]
+__all__ = [
+    "Block",
+    "Cells",
+    "Classes",
+    "Listing",
+    "Relation",
+    "Resolved",
+    "Sides",
+    "cells_from_mask",
+    "check_count",
+]
 
 
 @dataclass(frozen=True)

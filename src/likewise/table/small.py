@@ -68,7 +68,9 @@ class _Side:
         """Take a mean off what enters."""
         if self.scale is None:
             self.entering = torch.empty_like(self.given)
-        call(self.exact.data_ptr(), *self.given.shape, mean.data_ptr(), self.entering.data_ptr(), self.squares)
+        call(
+            self.exact.data_ptr(), *self.given.shape, mean.data_ptr(), self.entering.data_ptr(), self.squares
+        )
 
     def back(self, gradient: Tensor, sums: Tensor | None, call: Callable[..., Any]) -> None:
         """Turn the gradient of what entered into that of what was given, in place."""
@@ -82,7 +84,9 @@ class _Side:
 class _Table:
     """The distances of a small table, and the way back."""
 
-    def __init__(self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool) -> None:
+    def __init__(
+        self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool
+    ) -> None:
         self._kind = "float" if rows.dtype == torch.float32 else "double"
         self._form, self._width, self._shared = _FORMS[form], rows.shape[1], columns is None
         self._u = _Side(rows, unit=unit)
