@@ -284,8 +284,8 @@ def _busy(environment: Row, run: Row) -> str:
     load = f"from {min(run['load']):.1f} to {max(run['load']):.1f} on {cores} cores"
     if max(run["load"]) > 1.5:
         return (
-            f"The machine was shared with other work: its load was {load} when runs began and ended. Caches and "
-            "memory were shared too, so the figures are rough."
+            f"The machine was shared with other work: its load was {load} when runs began and ended. "
+            "Caches and memory were shared too, so the figures are rough."
         )
     return f"The machine was quiet: its load was {load} when runs began and ended."
 

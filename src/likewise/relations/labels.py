@@ -71,7 +71,7 @@ class _ByClass(Resolved):
 
     @cached_property
     def _sorted(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The columns in the order of their classes, and where each row's class begins and how many it has."""
+        """The columns in the order of their classes, where each row's class begins, and its size."""
         assert self.classes is not None
         codes, order = torch.sort(self.classes.columns, stable=True)
         begin = torch.searchsorted(codes, self.classes.rows)

@@ -63,7 +63,7 @@ def _found() -> tuple[ctypes.CDLL | None, str]:
 def function(name: str, arguments: str, result: str = "") -> Callable[..., Any]:
     """A kernel that takes plain numbers and, for arrays, where they lie: the fastest way to call one often.
 
-    arguments, result : a letter each, "p" for an array (or None), "i" for a whole number, "f" for a float, "d"
+    arguments, result : a letter each, "p" for an array or None, "i" for a whole number, "f" for a float, "d"
         for a double; no result by default.
     """
     library = _found()[0]

@@ -78,7 +78,8 @@ def log_sums(
         maximum, total = made.unbind()
         old = (None, None) if before is None else (before[0].contiguous(), before[1].contiguous())
         compiled.function("log_sums", "piiffpppppi")(
-            tile.data_ptr(), *tile.shape, rate, _LOWEST, *(None if part is None else part.data_ptr() for part in old),
+            tile.data_ptr(), *tile.shape, rate, _LOWEST,
+            *(None if part is None else part.data_ptr() for part in old),
             out.data_ptr(), maximum.data_ptr(), total.data_ptr(), torch.get_num_threads(),
         )  # fmt: skip
         return maximum, total, out
@@ -91,19 +92,19 @@ def log_sums(
 
 
 def log_sum_slopes(exponentials: Tensor, rate: float, by_log: Tensor, total: Tensor) -> Tensor:
-    """The slopes by the cells of a tile, in place of its exponentials (r, c): ``-rate * by_log / total`` of them.
+    """The slopes by a tile's cells: its exponentials (r, c) times ``-rate * by_log / total``, in place.
 
     by_log : (r,)
         The derivative by the log-sum-exp. total : (r,), at least one, or zero where all cells are out.
     """
     by_log = by_log.contiguous()
-    if exponentials.dtype == torch.float32 and compiled.takes(exponentials, by_log, total):
-        if compiled.library() is not None:
-            compiled.function("log_sum_slopes", "piifppi")(
-                exponentials.data_ptr(), *exponentials.shape, rate, by_log.data_ptr(), total.data_ptr(),
-                torch.get_num_threads(),
-            )  # fmt: skip
-            return exponentials
+    single = exponentials.dtype == torch.float32
+    if single and compiled.takes(exponentials, by_log, total) and compiled.library() is not None:
+        compiled.function("log_sum_slopes", "piifppi")(
+            exponentials.data_ptr(), *exponentials.shape, rate, by_log.data_ptr(), total.data_ptr(),
+            torch.get_num_threads(),
+        )  # fmt: skip
+        return exponentials
     return exponentials.mul_((by_log / total.clamp(min=0.5)).mul_(-rate)[:, None])
 
 

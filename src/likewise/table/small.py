@@ -61,7 +61,7 @@ class _Side:
 
     @property
     def exact(self) -> Tensor:
-        """What small distances are subtracted in: what was given, where no scale loses their digits anyway."""
+        """What small distances are subtracted in: as given, where no scale loses digits."""
         return self.given if self.scale is None else self.entering
 
     def centre(self, mean: Tensor, call: Callable[..., Any]) -> None:
@@ -170,7 +170,8 @@ class _Table:
             u.exact.data_ptr(), n, v.exact.data_ptr(), m, self._width, self._form,
             self.distances.data_ptr(), near.distances.data_ptr(), near.cells.columns.data_ptr(),
             near.valid.data_ptr(), near.distances.shape[1], slopes.data_ptr(), near_slopes.data_ptr(),
-            near_scale, scale, None if weights is None else weights.data_ptr(), self._small.data_ptr(), self._n_small,
+            near_scale, scale, None if weights is None else weights.data_ptr(), self._small.data_ptr(),
+            self._n_small,
             mine.data_ptr(), None if theirs is None else theirs.data_ptr(),
             None if my_sums is None else my_sums.data_ptr(),
             None if their_sums is None else their_sums.data_ptr(), self._scratch.data_ptr(),

@@ -109,7 +109,8 @@ def run_walk(
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
         unit, form = request.distance.unit, request.distance.form
-        if takes(request.loss, request.resolved, rows, columns) and active_group() is None:
+        small = takes(request.loss, request.resolved, rows, columns) and active_group() is None
+        if small and isinstance(request.loss, TableFunction):
             return small_walk(
                 request.loss, form, rows, columns, request.resolved, Reduction(reduction),
                 unit=unit, weights=weights, want_gradient=want_gradient, want_columns=want_columns, near=near,
