@@ -180,7 +180,7 @@ BATCH_CASES = (
     batch_case(
         "TripletMargin",
         losses.TripletMargin,
-        lambda x, y, k: dense.alltriplets(x, y, k, margin=0.2),
+        lambda x, y, k: dense.all_triplets(x, y, k, margin=0.2),
         _their_triplet,
         bare=Euclidean(),
         dense_bytes=triplets(4),
@@ -263,7 +263,7 @@ BATCH_CASES = (
     batch_case(
         "Weighted, TripletMargin and SupCon",
         _weighted,
-        lambda x, y, k: dense.alltriplets(x, y, k, margin=0.2) + dense.sup_con(x, y, k, temperature=0.1),
+        lambda x, y, k: dense.all_triplets(x, y, k, margin=0.2) + dense.sup_con(x, y, k, temperature=0.1),
         dense_bytes=triplets(5),
     ),
 )
