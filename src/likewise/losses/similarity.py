@@ -120,14 +120,12 @@ class MultiSimilarity(TableLoss[_Folded]):
             return torch.full_like(near.count, -torch.inf)[:, None]
         return near.distances.masked_fill(~near.valid, -torch.inf).amax(1, keepdim=True) + self.mining
 
-    def _exponentials(self, tile: Tile, near: Near, shift: Tensor) -> Tensor:
-        """``exp(b (t - d) - shift)``, zero where mined away."""
-        found = exponentials(tile.distances, -self.far_scale, self.threshold * self.far_scale - shift)
+    def _exponentials(self, tile: Tile, near: Near, shift: Tensor, total: Tensor | None = None) -> Tensor:
+        """``exp(b (t - d) - shift)``, zero where mined away; their sums are added to total."""
         limit = self._limit(near)
-        if limit is not None:
-            # comparisons into floats: PyTorch is an order of magnitude slower with bools
-            found.mul_(torch.lt(tile.distances, limit, out=torch.empty_like(found)))
-        return found
+        by_row = None if limit is None else limit[:, 0]
+        shift = self.threshold * self.far_scale - shift
+        return exponentials(tile.distances, -self.far_scale, shift, total=total, limit=by_row)
 
     def observe(self, tile: Tile, state: _Folded) -> None:
         """Fold the negatives of a tile."""
@@ -137,8 +135,7 @@ class MultiSimilarity(TableLoss[_Folded]):
         state.nearest = torch.minimum(state.nearest, nearest)
         # of an anchor that keeps none of these the sum is zero whatever is taken off, and is not used
         shift = state.shift((self.threshold - nearest) * self.far_scale)
-        found = self._exponentials(tile, state.near, shift)
-        state.total += found.sum(1)
+        found = self._exponentials(tile, state.near, shift, state.total)
         state.exponentials = found if tile.kept else None
 
     def finish(self, state: _Folded) -> Rows:
@@ -229,10 +226,12 @@ class Circle(TableLoss[_Folded]):
         # not quite zero, so that times the minus infinity of a hidden cell it is minus infinity
         return torch.sub(1.0 + self.margin, tile.distances).clamp_(min=_TINY)
 
-    def _exponentials(self, tile: Tile, weights: Tensor, shift: Tensor) -> Tensor:
-        """``exp(g w (1 - m - d) - shift)``."""
+    def _exponentials(
+        self, tile: Tile, weights: Tensor, shift: Tensor, total: Tensor | None = None
+    ) -> Tensor:
+        """``exp(g w (1 - m - d) - shift)``; their sums are added to total."""
         gap = torch.sub(1.0 - self.margin, tile.distances)
-        return exponentials(gap.mul_(weights), self.scale, -shift)
+        return exponentials(gap.mul_(weights), self.scale, -shift, total=total)
 
     def observe(self, tile: Tile, state: _Folded) -> None:
         """Fold the negatives of a tile."""
@@ -248,8 +247,7 @@ class Circle(TableLoss[_Folded]):
         else:
             gap = torch.sub(1.0 - self.margin, tile.distances)
             largest = gap.mul_(weights).amax(1) * self.scale
-        found = self._exponentials(tile, weights, state.shift(largest))
-        state.total += found.sum(1)
+        found = self._exponentials(tile, weights, state.shift(largest), state.total)
         if tile.kept:
             state.exponentials, state.weights = found, weights
 

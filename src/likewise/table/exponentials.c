@@ -29,7 +29,7 @@ static inline float exponential(float x)
 
 typedef struct {
     int64_t columns;
-    const float *tile, *shift;
+    const float *tile, *shift, *limit;
     float rate, *out, *total;
 } job;
 
@@ -40,17 +40,19 @@ static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
     const float rate = all->rate;
     for (int64_t row = first; row < last; row++) {
         const float *cells = all->tile + row * columns, add = all->shift[row];
+        const float limit = all->limit ? all->limit[row] : (float)(1.0 / 0.0);
         float *found = all->out + row * columns, lanes[LANES] = {0};
         double sum = 0;
         int64_t i = 0;
         for (; i + LANES <= columns; i += LANES)
             for (int lane = 0; lane < LANES; lane++) {
-                const float value = exponential(rate * cells[i + lane] + add);
+                const float all_of_it = exponential(rate * cells[i + lane] + add);
+                const float value = cells[i + lane] < limit ? all_of_it : 0.0f;
                 found[i + lane] = value;
                 lanes[lane] += value;
             }
         for (; i < columns; i++) {
-            found[i] = exponential(rate * cells[i] + add);
+            found[i] = cells[i] < limit ? exponential(rate * cells[i] + add) : 0.0f;
             sum += found[i];
         }
         for (int lane = 0; lane < LANES; lane++) sum += lanes[lane];
@@ -58,11 +60,13 @@ static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
     }
 }
 
-/* out = exp(rate * cell + shift of the row); total += its sums. */
-void exponentials(const float *tile, int64_t rows, int64_t columns, float rate, const float *shift, float *out,
-                  float *total, int64_t threads)
+/* out = exp(rate * cell + shift of the row), zero from the row's limit on (which may be null); total += its
+ * sums. */
+void exponentials(const float *tile, int64_t rows, int64_t columns, float rate, const float *shift,
+                  const float *limit, float *out, float *total, int64_t threads)
 {
-    const job all = {.columns = columns, .tile = tile, .shift = shift, .rate = rate, .out = out, .total = total};
+    const job all = {.columns = columns, .tile = tile, .shift = shift, .limit = limit, .rate = rate, .out = out,
+                     .total = total};
     shared(exponentials_of_rows, &all, rows, threads);
 }
 

@@ -19,8 +19,10 @@ _LOWEST = -3e38
 """A finite maximum for a row that has no finite cell, in float32 too."""
 
 
-def exponentials(tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | None = None) -> Tensor:
-    """``exp(rate * tile + shift)``, zero where that is minus infinity.
+def exponentials(
+    tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | None = None, limit: Tensor | None = None
+) -> Tensor:
+    """``exp(rate * tile + shift)``, zero where that is minus infinity or a cell isn't below its limit.
 
     Parameters
     ----------
@@ -29,6 +31,7 @@ def exponentials(tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | No
     shift : (r,)
     total : (r,), optional
         The sums by row are added.
+    limit : (r,), optional
 
     Returns
     -------
@@ -38,15 +41,20 @@ def exponentials(tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | No
     if tile.dtype == torch.float32 and tile.numel() >= _FEWEST:
         shift = shift.contiguous()
         sums = torch.zeros_like(shift) if total is None else total
-        library = compiled.library() if compiled.takes(tile, shift, sums) else None
+        bound = shift if limit is None else limit.contiguous()
+        library = compiled.library() if compiled.takes(tile, shift, sums, bound) else None
         if library is not None:
             out = torch.empty_like(tile)
             library.exponentials(
                 compiled.at(tile), *compiled.shape(tile), ctypes.c_float(rate), compiled.at(shift),
-                compiled.at(out), compiled.at(sums), compiled.threads(),
+                compiled.at(None if limit is None else bound), compiled.at(out), compiled.at(sums),
+                compiled.threads(),
             )  # fmt: skip
             return out
     out = torch.add(shift[:, None], tile, alpha=rate).exp_()
+    if limit is not None:
+        # a comparison into floats: PyTorch is an order of magnitude slower with bools
+        out.mul_(torch.lt(tile, limit[:, None], out=torch.empty_like(out)))
     if total is not None:
         total += out.sum(1)
     return out

@@ -71,6 +71,10 @@ class Kernel(ABC):
         """
 
     @abstractmethod
+    def spread_near(self, near: InTile, slopes: Tensor) -> None:
+        """Add to the gradients what slopes (k,) of near cells give, when their tile is gone."""
+
+    @abstractmethod
     def rounding(self, distances: Tensor) -> Tensor:
         """How far these distances of a tile may be from the same by subtraction."""
 
@@ -193,12 +197,17 @@ class DirectKernel(Kernel):
             return self._distance(self._u[rows], self._v[columns])
 
     def spread_listed(self, slopes: Tensor, cells: Cells, distances: Tensor) -> None:
-        assert self._grad_v is not None
         del distances  # autograd takes them again
         keep = (slopes != 0) & cells.valid
         rows = embeddings_of(cells, self.anchors, self._start)[keep]
-        columns, slope = cells.columns[keep], slopes[keep]
-        for row, column, part in chunks(self.width, rows, columns, slope):
+        self._spread_cells(rows, cells.columns[keep], slopes[keep])
+
+    def spread_near(self, near: InTile, slopes: Tensor) -> None:
+        self._spread_cells(near.row, near.column, slopes)
+
+    def _spread_cells(self, rows: Tensor, columns: Tensor, slopes: Tensor) -> None:
+        assert self._grad_v is not None
+        for row, column, part in chunks(self.width, rows, columns, slopes):
             with torch.enable_grad():
                 u, v = self._u[row].requires_grad_(), self._v[column].requires_grad_()
                 value = self._distance(u, v)

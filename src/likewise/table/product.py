@@ -14,7 +14,8 @@ from torch import Tensor
 
 from likewise.distances import Form, ProductDistance
 from likewise.relations import Cells
-from likewise.table.kernels import InTile, Kernel, chunks, embeddings_of
+from likewise.table.kernels import InTile, Kernel, embeddings_of
+from likewise.table.pairs import add_pair_gradients, gathered_cost, pair_distances
 from likewise.table.side import Side
 
 __all__ = ["SMALL", "ProductKernel", "features_of"]
@@ -22,9 +23,6 @@ __all__ = ["SMALL", "ProductKernel", "features_of"]
 SMALL = 2.0**-7
 """A squared distance below this fraction of ``|u|^2 + |v|^2`` is computed again by subtraction: what
 the product rounds away is then at most about 2^-24 * 2^7 = 2^-17 of the distance in float32."""
-
-_GATHER = 100
-"""How many cells of a product cost what it costs to gather a listed cell, or to spread its slope."""
 
 _TILE = 1 << 18
 """Numbers in a tile of whole rows that listed cells are taken off."""
@@ -156,11 +154,8 @@ class ProductKernel(Kernel):
 
     def _by_subtraction(self, row: Tensor, column: Tensor) -> Tensor:
         """Squared distances (halved in that form) of single cells."""
-        parts = []
-        for some_rows, some_columns in chunks(self._v.given.shape[1], row, column):
-            difference = self._u.single(some_rows) - self._v.single(some_columns)
-            parts.append((difference * difference).sum(1))
-        return torch.cat(parts) * self._half
+        form = Form.SQUARED if self._form is Form.EUCLIDEAN else self._form
+        return pair_distances(form, self._u, self._v, row, column)
 
     def mend(self, tile: Tensor) -> None:
         self._small = None
@@ -235,16 +230,9 @@ class ProductKernel(Kernel):
     def _add_pairs(self, row: Tensor, column: Tensor, slope: Tensor, distance: Tensor) -> None:
         """Add the gradients of single cells: row, column, slope and distance (s,)."""
         assert self._grad_u is not None
-        if self._form is Form.EUCLIDEAN:
-            slope = torch.where(distance > 0, slope / distance, 0.0)  # the slope of a norm at zero is zero
-        elif self._form is Form.SQUARED:
-            slope = slope * 2
-        for some_rows, some_columns, part in chunks(self._v.given.shape[1], row, column, slope[:, None]):
-            u, v = self._u.single(some_rows), self._v.single(some_columns)
-            pull_u, pull_v = (u - v, v - u) if self._squared else (-v, -u)
-            self._grad_u.index_add_(0, some_rows, pull_u.mul_(part))
-            if self._grad_v is not None:
-                self._grad_v.index_add_(0, some_columns, pull_v.mul_(part))
+        add_pair_gradients(
+            self._form, self._u, self._v, row, column, slope, distance, self._grad_u, self._grad_v
+        )
 
     @property
     def rows_only(self) -> bool:  # type: ignore[override]
@@ -264,11 +252,10 @@ class ProductKernel(Kernel):
         return torch.full_like(distances, error)
 
     def exact(self, rows: Tensor, columns: Tensor) -> Tensor:
-        parts = [
-            self._form.pairs(self._u.single(row), self._v.single(column))
-            for row, column in chunks(self._v.given.shape[1], rows, columns)
-        ]
-        return torch.cat(parts) if parts else self._v.norms[:0]
+        return pair_distances(self._form, self._u, self._v, rows, columns)
+
+    def spread_near(self, near: InTile, slopes: Tensor) -> None:
+        self._add_pairs(near.row, near.column, slopes, near.distances)
 
     def listed(self, cells: Cells) -> Tensor:
         rows = embeddings_of(cells, self.anchors, self._start).reshape(-1)
@@ -307,10 +294,11 @@ class ProductKernel(Kernel):
 
     def _is_dense(self, rows: Tensor) -> bool:
         """Whether taking listed cells off tiles of their rows is cheaper than gathering them."""
-        if not rows.numel() or rows.numel() * _GATHER < self._v.given.shape[0]:
+        cost = gathered_cost(self._u, self._v)
+        if not rows.numel() or rows.numel() * cost < self._v.given.shape[0]:
             return False
         span = int(rows.max()) - int(rows.min()) + 1
-        return rows.numel() * _GATHER > span * self._v.given.shape[0]
+        return rows.numel() * cost > span * self._v.given.shape[0]
 
     def _blocks(self, rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Turn to each block of whole rows with some cells: their places in the tile, and which they are."""

@@ -86,6 +86,14 @@ class Side:
         part = self.given.index_select(0, numbers)
         return part if self.scale is None else part.mul_(self.scale.index_select(0, numbers))
 
+    def by_subtraction(self) -> tuple[Tensor, Tensor | None]:
+        """Features (n, k) and their scales (n,) or None: what :meth:`single` multiplies."""
+        if self.scale is None:
+            return self.given, None
+        if self.mean is None and self._copy is not None:
+            return self._copy, None
+        return self.given, self.scale[:, 0]
+
     def back(self, gradient: Tensor, sums: Tensor | None) -> Tensor:
         """The gradient of what was given from that of the products, in place.
 

@@ -18,6 +18,7 @@ from likewise.distances import Form
 from likewise.relations import Cells
 from likewise.relations.base import Classes, Resolved
 from likewise.table import compiled
+from likewise.table.pairs import FORMS
 from likewise.table.protocol import Near, Part, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
@@ -26,10 +27,6 @@ __all__ = ["SMALL", "small_walk", "takes"]
 
 SMALL = 1 << 18
 """Cells of the largest table that is taken here: that of one tile of the other walk."""
-
-_FORMS = {form: number for number, form in enumerate(
-    (Form.SQUARED, Form.EUCLIDEAN, Form.HALF_SQUARED, Form.NEGATIVE_PRODUCT)
-)}  # fmt: skip
 
 
 def takes(
@@ -88,7 +85,7 @@ class _Table:
         self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool
     ) -> None:
         self._kind = "float" if rows.dtype == torch.float32 else "double"
-        self._form, self._width, self._shared = _FORMS[form], rows.shape[1], columns is None
+        self._form, self._width, self._shared = FORMS[form], rows.shape[1], columns is None
         self._u = _Side(rows, unit=unit)
         self._v = self._u if columns is None else _Side(columns, unit=unit)
         self._shape = rows.shape[0], self._v.given.shape[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.relations import Block, Cells
 from likewise.table.blocks import Plan, Visit, hide, near_cells
-from likewise.table.kernels import Kernel, embeddings_of
+from likewise.table.kernels import InTile, Kernel, embeddings_of
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction
 
@@ -32,6 +32,8 @@ class Step:
     near_scale: float | None = 1.0
     """Of a loss in two parts, what a near slope counts beside a far one; unknown before the walk where
     divisors count active terms, and then the near slopes wait."""
+    waiting: list[tuple[InTile, Tensor]] = field(default_factory=list)
+    """Near cells read off tiles and their slopes, which wait for their scale."""
     at_once: bool = False
     """Whether one block is the whole table, so that its divisors are those of the table."""
 
@@ -64,12 +66,13 @@ class Step:
             return found
         scale = self._scale_of(found) if loss.apart and self.at_once else self.near_scale
         slopes = _weighted(loss.slope(tile, state), weights)
-        if scale is None:
-            kernel.spread(slopes, distances, None, None)
-            return found
-        near_slopes = scaled(loss.near_slope(state), weights, scale).reshape(-1)
+        near_slopes = scaled(loss.near_slope(state), weights, 1.0 if scale is None else scale).reshape(-1)
         if slots is not None:
             near_slopes = near_slopes[slots]
+        if scale is None:
+            kernel.spread(slopes, distances, None, None)
+            self.waiting.append((near, near_slopes))
+            return found
         if more is not None:
             near_slopes = near_slopes + more
         kernel.spread(slopes, distances, near, near_slopes)

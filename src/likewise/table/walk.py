@@ -8,7 +8,6 @@ by subtraction before the walk, all tiles are observed, and, when a gradient is 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,9 +22,6 @@ from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import Step, near_of, scaled
 
 __all__ = ["walk"]
-
-_GATHER = 128
-"""How many columns of a product cost what it costs to gather one near cell and spread its slope."""
 
 
 def walk(
@@ -73,16 +69,15 @@ def walk(
     if want_gradient and apart and not step.at_once:
         step.near_scale = _near_scale(resolved, plan, reduction)
     late = step.near_scale is None  # the near part's divisor is known when the walk is over
-    if late and plan.whole and resolved.longest * _GATHER > resolved.n_columns:
-        # cheaper than gathering the near cells once more: a walk of its own for the divisors
-        before = _reduced(replace(step, want_gradient=False), resolved, weights, like, share, group)
-        step.near_scale, late = before.divisors["far"] / before.divisors["near"], False
     out = _reduced(step, resolved, weights, like, share, group)
     out.scale = 1.0 / out.divisors["far" if apart else "joint"]
     if want_gradient:
         if late and isinstance(loss, TableFunction):
             scale = out.divisors["far"] / out.divisors["near"]
-            _spread_near(loss, kernel, resolved, plan, weights, scale, like, share)
+            for cells, slopes in step.waiting:
+                kernel.spread_near(cells, slopes * scale)
+            if not plan.whole:
+                _spread_near(loss, kernel, resolved, plan, weights, scale, like, share)
         out.gradients = kernel.gradients()
         if group is not None:
             out.gradients = [None if shares is None else group.add(shares) for shares in out.gradients]
