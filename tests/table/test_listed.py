@@ -35,7 +35,7 @@ def test_gathered_and_off_the_tiles_they_are_the_same(
     loss = losses.TripletMargin(margin=0.5, distance=distance.double())
     found = []
     for gather in (0, 10**9):
-        monkeypatch.setattr(product, "_GATHER", gather)
+        monkeypatch.setattr(product, "gathered_cost", lambda *_, cost=gather: cost)
         leaf = x.clone().requires_grad_()
         others = None if columns is None else columns.clone().requires_grad_()
         value = loss(leaf, relation) if others is None else loss(leaf, relation, columns=others)

@@ -17,24 +17,22 @@ from torch import Tensor
 from likewise.distances import Form
 from likewise.relations import Cells
 from likewise.relations.base import Classes, Resolved
-from likewise.table import compiled
+from likewise.table import blocks, compiled
 from likewise.table.pairs import FORMS
 from likewise.table.protocol import Near, Part, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["SMALL", "small_walk", "takes"]
-
-SMALL = 1 << 18
-"""Cells of the largest table that is taken here: that of one tile of the other walk."""
+__all__ = ["small_walk", "takes"]
 
 
 def takes(
     loss: TableFunction[Any] | WholeRows, resolved: Resolved, rows: Tensor, columns: Tensor | None
 ) -> bool:
-    """Whether a table can be walked here, but for the number of processes."""
+    """Whether a table can be walked here, but for the number of processes: one tile of the other walk."""
     return (
-        0 < resolved.n_rows * resolved.n_columns <= SMALL
+        0 < resolved.n_rows * resolved.n_columns <= blocks.TILE
+        and resolved.n_columns <= blocks.WHOLE_ROWS
         and resolved.classes is not None
         and isinstance(loss, TableFunction)
         and (columns is None or columns.dtype == rows.dtype)
