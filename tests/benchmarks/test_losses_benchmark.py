@@ -121,3 +121,25 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
     assert "shared with other work" in text
     assert (tmp_path / "images" / "losses.svg").is_file()
     assert (tmp_path / "images" / "losses-dark.svg").is_file()
+
+
+def test_a_run_goes_on_where_one_of_the_same_commit_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = {"kind": "cell", "loss": "SupCon", "n": 32, "d": 8, "per_class": 4}
+    done = cell | {"ours_ms": 3.0, "floor_ms": 2.0, "beyond": []}
+    late = cell | {"n": 128, "skipped": "no time"}
+    environment = {"commit": "abc", "packages": {}, "machine": "m"}
+    lines = [environment, {"kind": "run", "minutes": 2.0}, done, late]
+    file = tmp_path / "losses.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    monkeypatch.setattr(losses, "environment", lambda: environment)
+    known = losses.Known()
+    run, kept = losses.earlier(file, known)
+    assert run["minutes"] == 2.0
+    assert [row["n"] for row in kept.values()] == [32]
+    assert losses._key(late) not in kept
+    assert known.foresee(losses.CASES["SupCon"], "ours", contenders.Size(64, 8, 4)) == pytest.approx(0.012)
+    monkeypatch.setattr(losses, "environment", lambda: environment | {"commit": "other"})
+    with pytest.raises(SystemExit, match="another commit"):
+        losses.earlier(file, known)
