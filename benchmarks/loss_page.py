@@ -290,6 +290,31 @@ def _busy(environment: Row, run: Row) -> str:
     return f"The machine was quiet: its load was {load} when runs began and ended."
 
 
+REASONS = """\
+What keeps cells above their targets, and what was tried:
+
+- **Small batches.** Below some hundred rows a call's time is overhead. Tables of one tile take four calls
+  of C and two products, and the rows of softmaxes one more; what is left is PyTorch's own cost of an
+  operation with a gradient (about that of ten small operations), the checks of the input, and each loss's
+  ten to forty small operations. Dense code knows that classes are of one size, needs no checks, and of some
+  losses (n-pairs, ranks, scores) is a handful of operations. Tried: fewer listings, gradients of unit
+  length inside the kernel, cheaper checks, divisors before gradients, which all helped; one call for
+  everything was not tried. Miners at these sizes make a listing of their own and walk over it.
+- **A memory.** Only rows get a gradient, so one visit does; beyond the two products there stand the
+  exponentials or hinges of every cell, the copy of the queue (the call must leave the old one to a backward
+  pass), and the scaling of the queue to unit length. Tried: other tiles (five shapes, none better by more
+  than the noise), hidden cells sorted by tile once, slopes of near cells without a second distance, maximum
+  and exponentials in one pass.
+- **Many classes.** Vectors of the classes get a gradient, which needs each row's sum first: the products
+  are taken again in a second visit, four in all where three are the least. Keeping the exponentials instead
+  would be the array of rows by classes that must not be held.
+- **Several passes over a tile.** Hinges and softmaxes of one threshold or sum read a tile once or twice.
+  Losses that need a value for each positive and column (SmoothAP, SurrogatePrecision, Angular), bins
+  (FastAP, Histogram), several centres (SoftTriple, SubCenterArcFace), three walks (IntraPair) or autograd
+  over whole rows (RankedList, RowFunction) take more, most of them still in PyTorch.
+"""
+
+
 def _left_out(rows: Sequence[Row]) -> str:
     late = sum(row.get("skipped") == "no time" for row in rows)
     heavy = sum(row.get("skipped") == "too large" for row in rows)
@@ -328,6 +353,9 @@ It took {run["minutes"]:.1f} minutes. {_left_out(rows)}
 
 {_slower(rows)}
 
+## Why
+
+{REASONS}
 ## Peak memory
 
 Megabytes beyond what the inputs take, with the gradient; each in a process of its own, d = 128, 4 a class.

@@ -342,6 +342,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--gigabytes", type=float, default=6.0, help="for one step of the others, foreseen")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results")
     parser.add_argument("--again", action="store_true", help="write the page from losses.jsonl")
+    kinds = {"cell", "peak", "large"}
+    parser.add_argument("--only", choices=sorted(kinds), help="cells, peaks of memory, or large cases alone")
     parser.add_argument("--resume", action="store_true", help="go on with losses.jsonl of this commit")
     parser.add_argument("--check", action="store_true", help="compare values and gradients only")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -376,12 +378,14 @@ def main() -> None:
     load = [*before["load"], os.getloadavg()[0]]
     begin = time.monotonic()
     tasks = [task for task in plan(options, known, limits) if _key(task.row) not in kept]
+    tasks = [task for task in tasks if options.only in (None, task.row["kind"])]
     rows = [*kept.values(), *run_all(tasks, options.minutes)]
     load.append(os.getloadavg()[0])
     run: Row = {"kind": "run", "minutes": before["minutes"] + (time.monotonic() - begin) / 60, "load": load}
     run |= vars(limits)
     run["gap"] = max(before["gap"], *(gap for gaps in found.values() for gap in gaps.values()))
-    run["command"] = before["command"] or environment()["command"]
+    commands = [*before["command"].split(" && "), environment()["command"]]
+    run["command"] = " && ".join(dict.fromkeys(filter(None, commands)))
     write_lines(options.out / "losses.jsonl", [run, *rows])
     loss_page.write(options.out)
 
