@@ -110,7 +110,7 @@ def _source(name: str, data: str | None) -> tuple[Tensor, Tensor]:
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """For each number of examples draw that many of each class, learn, and judge on other items."""
     outcome = Outcome()
-    methods = [part.strip() for part in config.methods.split(";")]
+    methods = config.names("methods", METHODS, between=";")
     sizes = [int(part) for part in config.names("sizes", tuple(map(str, SIZES)))]
     for source in config.names("sources", SOURCES):
         items, labels = _source(source, None if data is None else os.fspath(data))

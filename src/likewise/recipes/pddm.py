@@ -115,7 +115,7 @@ class _OnUnitVectors(nn.Module):
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """Train every method on each data set; then with wrong labels; then the unit alone on a toy."""
     outcome = Outcome()
-    methods = [part.strip() for part in config.methods.split(";")]
+    methods = config.names("methods", METHODS, between=";")
     for source in config.names("sources", SOURCES):
         held = unseen_classes(source, data)
         judge(outcome, source, "raw", None, held, figures=_FIGURES)

@@ -171,7 +171,7 @@ def _source(name: str, data: str | None) -> tuple[_Part, _Part]:
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """Train every method on each data set for the same steps, and judge its embeddings."""
     outcome = Outcome()
-    methods = [part.strip() for part in config.methods.split(";")]
+    methods = config.names("methods", METHODS, between=";")
     for source in config.names("sources", SOURCES):
         train, test = _source(source, None if data is None else os.fspath(data))
         _judge(outcome, source, "raw pixels", lambda x: x.flatten(1), train, test)

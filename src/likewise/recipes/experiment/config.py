@@ -34,20 +34,28 @@ class RecipeConfig:
             if not (value is None and own.default is None):
                 object.__setattr__(self, own.name, own.metadata["rule"].check(own.name, value))
 
-    def names(self, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    def names(self, name: str, known: tuple[str, ...], *, between: str = ",") -> tuple[str, ...]:
         """A field of names with commas between them, each of which must be known, in the known order.
+
+        Parameters
+        ----------
+        between : str
+            What stands between two names: a semicolon where names hold commas.
 
         Raises
         ------
         InputError
             A name that isn't known; the nearest is told.
         """
-        given = [part.strip() for part in str(getattr(self, name)).split(",") if part.strip()]
+        given = [part.strip() for part in str(getattr(self, name)).split(between) if part.strip()]
+        listed = f"{between} ".join(known)
         for part in given:
             if part not in known:
-                raise InputError(f"{name} must be of {', '.join(known)}; found {part!r}{_hint(part, known)}")
+                near = difflib.get_close_matches(part, known, n=1, cutoff=0.5)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise InputError(f"{name} must be of {listed}; found {part!r}{hint}")
         if not given:
-            raise InputError(f"{name} must name at least one of {', '.join(known)}; found none")
+            raise InputError(f"{name} must name at least one of {listed}; found none")
         return tuple(part for part in known if part in given)
 
 
