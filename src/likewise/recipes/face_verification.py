@@ -9,20 +9,26 @@ normal density, fitted to five enrolled images, and a probe is accepted where ph
 
 Departures from the paper
 - The 2006 loss is taken without its factor of one half, as the library has it: the learning rate holds it.
-- Average pooling without trained gain and bias, all maps of the second layer connected, tanh at the
-  end (so that Q = 2 for each output is a bound), Adam; each image brought to mean 0 and deviation 1, and
-  batch normalisation, without which the few steps here don't get far.
+- Half the size and a small network with a linear shortcut: 35 persons teach a network from nothing too
+  little, and with the shortcut it begins where pixels are. "no shortcut" is the same network without it;
+  "published net" is the paper's geometry on 56 x 46, with average pooling without trained gain and bias and
+  all maps of the second layer connected. tanh at the end (so that Q = 2 for each output is a bound), batch
+  normalisation, Adam with a cosine schedule.
+- Each image brought to mean 0 and deviation 1; what is learned from is shifted, turned and sized a little.
 - Batches of all pairs among four images each of eight persons; the paper lists all genuine pairs and as many
   impostors.
 - Every fold of five of the 40 persons is held out in turn (the paper: one), and every pair of it is a test.
-- The learning rate and the small network of quick runs were chosen after looking at persons 1 to 10, who are
-  reported too: that favours the networks.
+- The learning rate is chosen for each fold and loss among those given, by persons held back from the 35 that
+  are learned from (the first five of them, and the first seed's networks). Shortcut, changes of images,
+  margin and steps were settled by looking at persons 1 to 10, who are reported too; a table of its own leaves
+  those two folds out. The one rate of the quick run is from the same look.
 - The AR and FERET faces of the paper aren't here.
 - Thresholds are read off the test pairs for FRR at a given FAR, as in the paper.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,160 +38,200 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from likewise.data import ClassBalancedSampler, load
+from likewise.data import Augmentation, ClassBalancedSampler, load
 from likewise.distances import Cityblock, Distance, Euclidean
-from likewise.errors import DataError
+from likewise.errors import DataError, InputError
 from likewise.evaluation import gaussian_identities, verification
 from likewise.losses import ChopraContrastive, Contrastive
 from likewise.recipes.experiment import Claim, Outcome, Paper, RecipeConfig, Scores, Table, embedded, fit
-from likewise.recipes.unseen import SmallConvNet
+from likewise.recipes.face_nets import FaceNet, HalvedNet
 from likewise.settings import Rule, setting
 
-__all__ = [
-    "CLAIMS",
-    "METHODS",
-    "QUICK",
-    "TABLES",
-    "Config",
-    "FaceNet",
-    "HalvedNet",
-    "build",
-    "objective",
-    "run",
-]
+__all__ = ["CLAIMS", "METHODS", "QUICK", "TABLES", "Config", "build", "objective", "run"]
 
-METHODS = ("2005 energy", "2006 margin")
-_CONTROLS = ("raw pixels", "PCA of the persons learned from", "untrained net")
+METHODS = ("2005 energy", "2006 margin", "2006 margin, no shortcut", "2006 margin, published net")
+_RAW, _PCA, _UNTRAINED = "raw pixels", "PCA of the persons learned from", "untrained net"
+_CONTROLS = (_RAW, _PCA, _UNTRAINED)
 _PAIRS, _GAUSSIAN = "Pairs of persons never seen", "Gaussian rule, persons never seen"
+_LATER = "Pairs of persons 11 to 40"
 _FARS = {0.1: "FRR at FAR 10 %", 0.075: "FRR at FAR 7.5 %", 0.05: "FRR at FAR 5 %"}
-_FIGURES = (*_FARS.values(), "EER", "EER, reach over folds")
+_REACH, _GAIN, _GAIN_REACH = "EER, reach over folds", "EER below the control's", "its reach over folds"
+_FIGURES = (*_FARS.values(), "EER", _REACH, _GAIN, _GAIN_REACH)
+_LOOKED_AT = 2  # folds by which the design was settled
 _ENROLLED = 5
 _DENSE = 256  # numbers an item at most for a normal density of its own; raw pixels are 2,576
+_CHANGES = Augmentation(shift=0.05, rotation=5.0, scale=0.05, fill="border")
 
 
 @dataclass(frozen=True)
 class Config(RecipeConfig):
     """What can be changed."""
 
-    steps: int = setting(600, "optimiser steps of each network", Rule(int, low=1))
+    steps: int = setting(150, "optimiser steps of each network", Rule(int, low=1))
     persons: int = setting(8, "persons a batch, four images each", Rule(int, low=2))
     held_out: int = setting(5, "persons of a fold, which are never seen", Rule(int, low=2))
     folds: int = setting(8, "folds that are run, of those there are", Rule(int, low=1))
-    first_maps: int = setting(15, "maps of the first convolution", Rule(int, low=1))
-    second_maps: int = setting(45, "maps of the second convolution", Rule(int, low=1))
-    small: bool = setting(
-        False, "three layers of 3 x 3 on half the size, not the paper's network", Rule(bool)
-    )
+    first_maps: int = setting(15, "maps of the published net's first convolution", Rule(int, low=1))
+    second_maps: int = setting(45, "maps of its second convolution", Rule(int, low=1))
     outputs: int = setting(50, "length of an embedding", Rule(int, low=2))
     margin: float = setting(4.0, "m of the 2006 loss", Rule(float, above=0))
-    learning_rate: float = setting(3e-3, "Adam's", Rule(float, above=0))
-    methods: str = setting(",".join(METHODS), "which losses, with commas between", Rule(str))
+    learning_rates: str = setting(
+        "0.001,0.003",
+        "Adam's, at the start of its cosine, with commas between; of several one is chosen",
+        Rule(str),
+    )
+    changed: bool = setting(True, "whether images are shifted, turned and sized a little", Rule(bool))
+    methods: str = setting(
+        "2005 energy;2006 margin;2006 margin, no shortcut",
+        "which losses and networks, with semicolons between",
+        Rule(str),
+    )
 
-
-QUICK = Config(steps=150, small=True, methods="2006 margin")
-
-
-class FaceNet(nn.Module):
-    """LeNet for 56 x 46 faces: C1 7x7, S2 2x2, C3 6x6, S4 4x3, C5 5x5 of 250 maps, F6."""
-
-    def __init__(self, *, first_maps: int, second_maps: int, outputs: int) -> None:
-        super().__init__()
-        self.maps = nn.Sequential(
-            nn.Conv2d(1, first_maps, 7), nn.BatchNorm2d(first_maps), nn.Tanh(), nn.AvgPool2d(2),
-            nn.Conv2d(first_maps, second_maps, 6), nn.BatchNorm2d(second_maps), nn.Tanh(),
-            nn.AvgPool2d((4, 3)),
-            nn.Conv2d(second_maps, 250, 5), nn.BatchNorm2d(250), nn.Tanh(),
-        )  # fmt: skip
-        self.last = nn.Linear(250, outputs)
-
-    def forward(self, items: Tensor) -> Tensor:
-        """Embeddings in (-1, 1)."""
-        found: Tensor = self.last(self.maps(_even(items)).flatten(1)).tanh()
+    def rates(self) -> tuple[float, ...]:
+        """The learning rates."""
+        try:
+            found = tuple(float(part) for part in self.learning_rates.split(","))
+        except ValueError:
+            found = ()
+        if not found or not all(0 < rate < float("inf") for rate in found):
+            raise InputError(
+                f"learning_rates must be numbers above 0 with commas between; found {self.learning_rates!r}"
+            )
         return found
 
 
-class HalvedNet(nn.Module):
-    """The small network of the other recipes, on 28 x 23 images brought to mean 0 and deviation 1 each."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.net = SmallConvNet((28, 23), outputs)
-
-    def forward(self, items: Tensor) -> Tensor:
-        """Embeddings in (-1, 1)."""
-        found: Tensor = self.net(nn.functional.avg_pool2d(_even(items), 2)[:, 0]).tanh()
-        return found
+QUICK = Config(steps=120, methods="2006 margin", learning_rates="0.003")
 
 
-def _even(items: Tensor) -> Tensor:
-    """Images (n, 1, h, w), each with mean 0 and deviation 1."""
-    flat = items.flatten(1)
-    even = (flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True).clamp_min(1e-6)
-    return even.reshape(len(items), 1, *items.shape[1:])
-
-
-def build(config: Config) -> nn.Module:
-    """The network."""
-    if config.small:
-        return HalvedNet(config.outputs)
-    return FaceNet(first_maps=config.first_maps, second_maps=config.second_maps, outputs=config.outputs)
+def build(config: Config, method: str = "2006 margin") -> nn.Module:
+    """The network of a method."""
+    if method.endswith("published net"):
+        return FaceNet(first_maps=config.first_maps, second_maps=config.second_maps, outputs=config.outputs)
+    return HalvedNet(config.outputs, shortcut=not method.endswith("no shortcut"))
 
 
 def objective(config: Config, method: str) -> ChopraContrastive | Contrastive:
     """The loss of a method; Q is 2 for each output, as tanh has a range of 2."""
-    if method == "2005 energy":
+    if method.startswith("2005 energy"):
         return ChopraContrastive(upper_bound=2.0 * config.outputs)
     return Contrastive(margin=config.margin)
 
 
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """Learn from all but five persons and verify those, for every five in turn."""
-    records = load("att-faces", data=data)
-    items, labels = torch.from_numpy(records.items()), records.labels
-    persons = np.unique(labels)
-    if len(persons) < 2 * config.held_out:
-        raise DataError(
-            f"{records.name}: {config.held_out} persons held out need as many to learn from; "
-            f"found {len(persons)} in all"
-        )
-    folds = [persons[at : at + config.held_out] for at in range(0, len(persons), config.held_out)]
-    folds = [fold for fold in folds if len(fold) == config.held_out][: config.folds]
-    methods = config.names("methods", METHODS)
-    found: dict[tuple[str, str], list[dict[str, float]]] = {}
-    for fold in folds:
+    methods, place = config.names("methods", METHODS, between=";"), None if data is None else os.fspath(data)
+    config.rates()
+    items, labels, folds = _folds(config, place)
+    found: dict[tuple[str, str], list[_Fold]] = {}
+    for number, fold in enumerate(folds):
         held = np.isin(labels, fold)
         fresh = build(config)
         ways: dict[str, tuple[Callable[[Tensor], Tensor], Distance]] = {
-            "raw pixels": (lambda x: x.flatten(1), Euclidean()),
-            "PCA of the persons learned from": (_principal(items[~held], config.outputs), Euclidean()),
-            "untrained net": (lambda x, net=fresh: embedded(net, x), Euclidean()),  # type: ignore[misc]
+            _RAW: (lambda x: x.flatten(1), Euclidean()),
+            _PCA: (_principal(items[~held], config.outputs), Euclidean()),
+            _UNTRAINED: (functools.partial(embedded, fresh), Euclidean()),
         }
         for method in methods:
-            net = _trained(method, items[~held], labels[~held], config, seed)
-            distance: Distance = Cityblock() if method == "2005 energy" else Euclidean()
-            ways[method] = (lambda x, net=net: embedded(net, x), distance)  # type: ignore[misc]
+            rate = _chosen_rate(config, method, number, place)
+            net = _trained(method, items[~held], labels[~held], config, seed, rate)
+            ways[method] = (functools.partial(embedded, net), _distance(method))
         for row, (embed, distance) in ways.items():
             with torch.no_grad():
                 vectors = embed(items[held])
-                found.setdefault((_PAIRS, row), []).append(_pairs(vectors, labels[held], distance))
+                pairs = _pairs(vectors, labels[held], distance)
+                found.setdefault((_PAIRS, row), []).append(pairs)
+                if number >= _LOOKED_AT:
+                    found.setdefault((_LATER, row), []).append(pairs)
                 if vectors.shape[1] <= _DENSE:
                     found.setdefault((_GAUSSIAN, row), []).append(_gaussian(vectors, labels[held]))
+    return _outcome(found)
+
+
+def _outcome(found: dict[tuple[str, str], list[_Fold]]) -> Outcome:
+    """Rates over all folds; EER is the mean over folds, and its reach half of Student's interval over them.
+
+    What is paired where there is one seed: false rejections, by person; EER by fold, whose persons are apart.
+    """
     outcome = Outcome()
-    for (table, row), parts in found.items():
-        for figure in (*_FARS.values(), "EER"):
-            values = np.array([part[figure] for part in parts])
-            scores = {figure: Scores(values, np.arange(len(values)))}
-            outcome.record(table, row, {figure: float(values.mean())}, scores=scores)
-        outcome.record(table, row, {"EER, reach over folds": _reach([part["EER"] for part in parts])})
+    for (table, row), folds in found.items():
+        persons = np.concatenate([fold.persons for fold in folds])
+        for far, figure in _FARS.items():
+            rejected = np.concatenate([fold.rejected[far] for fold in folds])
+            scores = {figure: Scores(rejected, persons)}
+            outcome.record(table, row, {figure: float(rejected.mean())}, scores=scores)
+        own, control = (
+            np.array([fold.eer for fold in found[table, name]])
+            for name in (row, _PCA if table == _GAUSSIAN else _RAW)
+        )
+        scores = {"EER": Scores(own, np.arange(len(own)))}
+        outcome.record(table, row, {"EER": float(own.mean()), _REACH: _reach(own)}, scores=scores)
+        if row not in (_RAW, _PCA):
+            gain = control - own
+            outcome.record(table, row, {_GAIN: float(gain.mean()), _GAIN_REACH: _reach(gain)})
     return outcome
 
 
-def _trained(method: str, items: Tensor, labels: NDArray[np.int64], config: Config, seed: int) -> nn.Module:
+@functools.lru_cache(maxsize=4)
+def _folds(
+    config: Config, data: str | None
+) -> tuple[Tensor, NDArray[np.int64], tuple[NDArray[np.int64], ...]]:
+    """Faces, persons, and the persons of each fold."""
+    records = load("att-faces", data=data)
+    persons, size = np.unique(records.labels), config.held_out
+    if len(persons) < 2 * size:
+        raise DataError(
+            f"{records.name}: {size} persons held out need as many to learn from; found {len(persons)} in all"
+        )
+    folds = [persons[at : at + size] for at in range(0, len(persons) - size + 1, size)]
+    return torch.from_numpy(records.items()), records.labels, tuple(folds[: config.folds])
+
+
+@functools.lru_cache(maxsize=256)
+def _chosen_rate(config: Config, method: str, number: int, data: str | None) -> float:
+    """The learning rate with the least EER on persons held back from those that a fold learns from.
+
+    As many as a fold holds out are held back, the first ones. The test persons aren't looked at, and all
+    seeds take the same rate.
+    """
+    rates = config.rates()
+    if len(rates) == 1:
+        return rates[0]
+    items, labels, folds = _folds(config, data)
+    learned = ~np.isin(labels, folds[number])
+    items, labels = items[learned], labels[learned]
+    held = np.isin(labels, np.unique(labels)[: config.held_out])
+    errors = []
+    for rate in rates:
+        net = _trained(method, items[~held], labels[~held], config, 0, rate)
+        with torch.no_grad():
+            errors.append(_pairs(embedded(net, items[held]), labels[held], _distance(method)).eer)
+    return rates[int(np.argmin(errors))]
+
+
+def _distance(method: str) -> Distance:
+    return Cityblock() if method.startswith("2005 energy") else Euclidean()
+
+
+def _trained(
+    method: str, items: Tensor, labels: NDArray[np.int64], config: Config, seed: int, rate: float
+) -> nn.Module:
     torch.manual_seed(seed)
-    net, loss = build(config), objective(config, method)
+    net, loss = build(config, method), objective(config, method)
     batches = ClassBalancedSampler(labels, classes_per_batch=config.persons, items_per_class=4, seed=seed)
-    optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
-    fit(net, loss, items, torch.from_numpy(labels), batches, steps=config.steps, optimiser=optimiser)
+    optimiser = torch.optim.Adam(net.parameters(), lr=rate)
+    generator = torch.Generator().manual_seed(seed)
+    change = functools.partial(_CHANGES, generator=generator) if config.changed else None
+    fit(
+        net,
+        loss,
+        items,
+        torch.from_numpy(labels),
+        batches,
+        steps=config.steps,
+        optimiser=optimiser,
+        change=change,
+        schedule=torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps),
+    )
     return net
 
 
@@ -196,29 +242,54 @@ def _principal(items: Tensor, components: int) -> Callable[[Tensor], Tensor]:
     return lambda x: (x.flatten(1) - mean) @ axes.T
 
 
-def _pairs(vectors: Tensor, labels: NDArray[np.int64], distance: Distance) -> dict[str, float]:
+@dataclass(frozen=True)
+class _Fold:
+    """What was measured on the persons of a fold.
+
+    ``rejected[far]`` (p,) is 1 for each alike pair that is refused where at most ``far`` of the unlike ones
+    are accepted, and ``persons`` (p,) whose pair it is.
+    """
+
+    eer: float
+    rejected: dict[float, NDArray[np.float64]]
+    persons: NDArray[np.int64]
+
+
+def _pairs(vectors: Tensor, labels: NDArray[np.int64], distance: Distance) -> _Fold:
     left, right = np.triu_indices(len(labels), 1)
-    return _rates(distance(vectors[left], vectors[right]).numpy(), labels[left] == labels[right])
+    distances = distance(vectors[left], vectors[right]).double().numpy()
+    return _rates(distances, labels[left] == labels[right], labels[left])
 
 
-def _gaussian(vectors: Tensor, labels: NDArray[np.int64]) -> dict[str, float]:
-    """The first five images of each person are enrolled; each other image claims to be each person."""
+def _gaussian(vectors: Tensor, labels: NDArray[np.int64]) -> _Fold:
+    """Five images of a person are enrolled and each other image claims to be each person; then the other way.
+
+    With both there are 200 false claims, ten of which are accepted at FAR 5 %.
+    """
     place = np.concatenate([np.arange(np.sum(labels == person)) for person in np.unique(labels)])
-    known = place[np.argsort(np.argsort(labels, kind="stable"))] < _ENROLLED
-    rule = gaussian_identities(vectors[known], labels[known])
-    persons, probes = np.unique(labels), np.flatnonzero(~known)
-    who, claimed = np.repeat(probes, len(persons)), np.tile(persons, len(probes))
-    return _rates(-rule.probability(vectors[who], claimed), labels[who] == claimed)
+    first = place[np.argsort(np.argsort(labels, kind="stable"))] < _ENROLLED
+    persons = np.unique(labels)
+    distances, who, claimed = [], [], []
+    for known in (first, ~first):
+        rule, probes = gaussian_identities(vectors[known], labels[known]), np.flatnonzero(~known)
+        who.append(np.repeat(probes, len(persons)))
+        claimed.append(np.tile(persons, len(probes)))
+        distances.append(-rule.probability(vectors[who[-1]], claimed[-1]))
+    own = labels[np.concatenate(who)]
+    return _rates(np.concatenate(distances), own == np.concatenate(claimed), own)
 
 
-def _rates(distances: NDArray[np.float64], same: NDArray[np.bool_]) -> dict[str, float]:
-    report = verification(distances, same, fars=tuple(_FARS))
-    rates = {told: report[f"frr@far={far:g}"].value for far, told in _FARS.items()}
-    return {**rates, "EER": report["eer"].value}
+def _rates(distances: NDArray[np.float64], same: NDArray[np.bool_], persons: NDArray[np.int64]) -> _Fold:
+    """EER, and who is refused at each FAR: an alike pair that is as far as the first unlike one too many."""
+    unlike = np.sort(distances[~same])
+    rejected = {
+        far: (distances[same] >= unlike[int(far * len(unlike) + 1e-9)]).astype(np.float64) for far in _FARS
+    }
+    eer = verification(distances, same, fars=())["eer"].value
+    return _Fold(eer, rejected, persons[same])
 
 
-def _reach(values: list[float]) -> float:
-    """Half of Student's interval over folds, whose persons are apart."""
+def _reach(values: NDArray[np.float64]) -> float:
     from scipy.stats import t
 
     if len(values) < 2:
@@ -232,13 +303,21 @@ TABLES = (
         (*METHODS, *_CONTROLS),
         _FIGURES,
         "All 1,225 pairs of each fold of five persons, 225 of them alike; the mean over folds. The reach is "
-        "half the interval over folds, that is over persons, of one seed.",
+        "half the 95 % interval over folds, that is over persons, of one seed; so is that of the gain on the "
+        "control, which is raw pixels.",
+    ),
+    Table(
+        _LATER,
+        (*METHODS, *_CONTROLS),
+        _FIGURES,
+        "The same without the two folds that were looked at when the design was settled.",
     ),
     Table(
         _GAUSSIAN,
         (*METHODS, *_CONTROLS[1:]),
         _FIGURES,
-        "Five enrolled images a person; the 25 others of a fold claim to be each of the five persons.",
+        "Five enrolled images a person; the 25 others of a fold claim to be each of the five persons; then "
+        "those 25 are enrolled and the first claim. The control of the gain is PCA.",
         {
             ("2005 energy", "FRR at FAR 10 %"): Paper("0.000"),
             ("2005 energy", "FRR at FAR 7.5 %"): Paper("0.010"),
@@ -246,18 +325,23 @@ TABLES = (
         },
     ),
 )
+_FRR = _FARS[0.1]
 CLAIMS = (
-    Claim("A learned metric verifies unseen persons better than raw pixels", _PAIRS, "EER", "2006 margin",
-          "raw pixels", smaller=True, control=True),
-    Claim("The 2006 margin beats its own untrained net", _PAIRS, "EER", "2006 margin", "untrained net",
+    Claim("A learned metric refuses fewer true pairs of unseen persons than raw pixels", _PAIRS, _FRR,
+          "2006 margin", _RAW, smaller=True, control=True),
+    *(
+        Claim(says, _PAIRS, "EER", better, than, smaller=True)
+        for says, better, than in (
+            ("The 2006 margin verifies unseen persons better than raw pixels", "2006 margin", _RAW),
+            ("The 2005 energy verifies unseen persons better than raw pixels", "2005 energy", _RAW),
+            ("The 2006 margin beats its own untrained net", "2006 margin", _UNTRAINED),
+            ("The 2005 energy is better than PCA", "2005 energy", _PCA),
+            ("The 2006 margin is better than PCA", "2006 margin", _PCA),
+            ("The 2006 margin is better than the 2005 energy", "2006 margin", "2005 energy"),
+            ("The linear shortcut helps", "2006 margin", "2006 margin, no shortcut"),
+        )
+    ),
+    Claim("So it does where the design wasn't looked at", _LATER, _FRR, "2006 margin", _RAW, smaller=True),
+    Claim("By the Gaussian rule the 2005 energy beats PCA", _GAUSSIAN, "EER", "2005 energy", _PCA,
           smaller=True),
-    Claim("The 2005 energy beats raw pixels", _PAIRS, "EER", "2005 energy", "raw pixels", smaller=True),
-    Claim("The 2005 energy is better than PCA", _PAIRS, "EER", "2005 energy",
-          "PCA of the persons learned from", smaller=True),
-    Claim("The 2006 margin is better than PCA", _PAIRS, "EER", "2006 margin",
-          "PCA of the persons learned from", smaller=True),
-    Claim("The 2006 margin is better than the 2005 energy", _PAIRS, "EER", "2006 margin", "2005 energy",
-          smaller=True),
-    Claim("By the Gaussian rule the 2005 energy beats PCA", _GAUSSIAN, "EER", "2005 energy",
-          "PCA of the persons learned from", smaller=True),
 )  # fmt: skip
