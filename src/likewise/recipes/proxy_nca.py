@@ -23,9 +23,10 @@ Why Proxy-NCA fails on many classes in few steps
 The pull on x is 2 s (p_y - sum_z w_z p_z), w the softmax of the other proxies at 2 s x.p: at s = 1 among C
 classes no proxy has more than e^4 / (e^4 + C - 2) of the push, 5 % for 964 classes, so classes that are hard
 to tell apart are hardly pushed apart, and what is learned is nearly p_y less the mean of all proxies.
-Random proxies are then random targets, each seen once in sixty batches. And where proxies move fast they
-follow the embeddings, nothing holds them apart, and both sink into a few directions: "dimensions used" shows
-it. Adam makes it worse: it brings the tiny push that a proxy has while its class is away to full steps.
+Random proxies are then random targets, each seen once in sixty batches. If they move fast they meet the
+embeddings in a few directions ("dimensions used" tells), for nothing holds them apart, and Adam brings the
+tiny push that all proxies have in common while their classes are away to full steps. Proxies that start
+among their items are spread as those are, and neither happens, whatever their rate.
 Start and rate were chosen on background alphabets held back (every fifth), by recall@1 there, where a larger
 scale didn't mend a random start.
 """
