@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from likewise.distances import unit_rows
 from likewise.recipes.unseen import SmallConvNet
 
-__all__ = ["FaceNet", "HalvedNet", "even"]
+__all__ = ["FaceNet", "HalvedNet", "even", "whitened_axes"]
 
 _HALF = (28, 23)
-_SLOPE = 0.25  # an even image of 28 x 23 has length 25: a quarter keeps tanh away from its ends
 
 
 class FaceNet(nn.Module):
-    """LeNet for 56 x 46 faces: C1 7x7, S2 2x2, C3 6x6, S4 4x3, C5 5x5 of 250 maps, F6."""
+    """LeNet for 56 x 46 faces: C1 7x7, S2 2x2, C3 6x6, S4 4x3, C5 5x5 of 250 maps, F6; unit length."""
 
     def __init__(self, *, first_maps: int, second_maps: int, outputs: int) -> None:
         super().__init__()
@@ -27,17 +27,15 @@ class FaceNet(nn.Module):
         self.last = nn.Linear(250, outputs)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Embeddings in (-1, 1)."""
-        found: Tensor = self.last(self.maps(even(items)[:, None]).flatten(1)).tanh()
-        return found
+        """Embeddings of length 1."""
+        return unit_rows(self.last(self.maps(even(items)[:, None]).flatten(1)))
 
 
 class HalvedNet(nn.Module):
-    """The small network of the other recipes, on 28 x 23 images brought to mean 0 and deviation 1 each.
+    """The small network of the other recipes, on even images of 28 x 23; unit length.
 
-    With a shortcut, a linear map of the image is added to what the convolutions give. It begins orthogonal
-    and their last map at zero: the untrained net compares faces about as their pixels do, and what little 35
-    persons can teach is added to that.
+    With a shortcut, a linear map of the image is added to what the convolutions give, whose last map begins
+    at zero: the network begins as the linear map, and what little 35 persons can teach is added to that.
     """
 
     def __init__(self, outputs: int, *, shortcut: bool = True) -> None:
@@ -45,18 +43,52 @@ class HalvedNet(nn.Module):
         self.net = SmallConvNet(_HALF, outputs)
         self.shortcut: nn.Linear | None = None
         if shortcut:
-            self.shortcut = nn.Linear(_HALF[0] * _HALF[1], outputs, bias=False)
+            self.shortcut = nn.Linear(_HALF[0] * _HALF[1], outputs)
             nn.init.orthogonal_(self.shortcut.weight)
-            nn.init.zeros_(self.net.head.weight)
-            nn.init.zeros_(self.net.head.bias)
+            for parameter in (self.shortcut.bias, self.net.head.weight, self.net.head.bias):
+                nn.init.zeros_(parameter)
+
+    @torch.no_grad()
+    def start_whitened(self, items: Tensor, labels: Tensor) -> None:
+        """Let the shortcut begin as :func:`whitened_axes` of the persons learned from."""
+        if self.shortcut is not None:
+            mean, axes = whitened_axes(_halved(items).flatten(1), labels, len(self.shortcut.weight))
+            self.shortcut.weight.copy_(axes)
+            self.shortcut.bias.copy_(-axes @ mean)
 
     def forward(self, items: Tensor) -> Tensor:
-        """Embeddings in (-1, 1)."""
-        halved = nn.functional.avg_pool2d(even(items)[:, None], 2)[:, 0]
+        """Embeddings of length 1."""
+        halved = _halved(items)
         found: Tensor = self.net(halved)
-        if self.shortcut is not None:
-            found = (found + self.shortcut(halved.flatten(1))) * _SLOPE
-        return torch.tanh(found)
+        return unit_rows(found if self.shortcut is None else found + self.shortcut(halved.flatten(1)))
+
+
+def whitened_axes(
+    rows: Tensor, labels: Tensor, components: int, *, shrinkage: float = 0.1
+) -> tuple[Tensor, Tensor]:
+    """The mean (m,), and principal axes (components, m) turned and sized so that classes spread evenly.
+
+    In the space of the principal axes the covariance within classes is made the identity, after
+    ``shrinkage`` of its mean variance is added: how one person's images differ counts for little, in every
+    direction alike.
+
+    >>> rows = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 9.0], [4.0, 11.0]])
+    >>> _, axes = whitened_axes(rows, torch.tensor([0, 0, 1, 1]), 2, shrinkage=1e-6)
+    >>> within = (rows - torch.tensor([[2.0, 0.0], [2.0, 0.0], [2.0, 10.0], [2.0, 10.0]])) @ axes.T
+    >>> (within.T @ within / 4).round(decimals=2).abs()
+    tensor([[1., 0.],
+            [0., 1.]])
+    """
+    mean = rows.mean(0)
+    axes = torch.linalg.svd(rows - mean, full_matrices=False)[2][:components]
+    inner = (rows - mean) @ axes.T
+    sums = torch.zeros(int(labels.max()) + 1, inner.shape[1], dtype=inner.dtype).index_add_(0, labels, inner)
+    counts = labels.bincount(minlength=len(sums)).clamp_min(1)[:, None]
+    apart = inner - (sums / counts)[labels]
+    covariance = apart.T @ apart / len(apart)
+    covariance += shrinkage * covariance.diagonal().mean() * torch.eye(len(covariance))
+    variances, turned = torch.linalg.eigh(covariance)
+    return mean, (turned * variances.rsqrt()).T @ axes
 
 
 def even(items: Tensor) -> Tensor:
@@ -68,3 +100,7 @@ def even(items: Tensor) -> Tensor:
     flat = items.flatten(1)
     found = (flat - flat.mean(1, keepdim=True)) / flat.std(1, keepdim=True).clamp_min(1e-6)
     return found.reshape(items.shape)
+
+
+def _halved(items: Tensor) -> Tensor:
+    return nn.functional.avg_pool2d(even(items)[:, None], 2)[:, 0]
