@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import json
 import math
 from dataclasses import dataclass
@@ -91,6 +93,15 @@ def test_every_recipe_says_how_it_departs_and_every_claim_has_its_cells(name: st
         assert all(row in table.rows and figure in table.figures for row, figure in table.paper)
 
 
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_every_recipe_has_its_parts_and_every_field_is_explained(name: str) -> None:
+    module = importlib.import_module(f"likewise.recipes.{name.replace('-', '_')}")
+    assert all(callable(getattr(module, part)) for part in ("build", "objective", "run"))
+    assert isinstance(module.QUICK, module.Config) and issubclass(module.Config, RecipeConfig)
+    for field in dataclasses.fields(module.Config):
+        assert field.metadata["about"] and field.type in ("int", "float", "bool", "str")
+
+
 def test_a_cell_over_seeds_is_students_interval_and_a_claim_is_paired() -> None:
     result = experiment(TOY, seeds=3)
     cell = result.cell("t", "good", "figure")
@@ -170,6 +181,16 @@ def test_a_field_that_does_not_exist_is_answered_with_the_nearest() -> None:
         (["proxy-nca", "--seeds", "0"], "seeds must be at least 1; found 0"),
         (["proxy-nca", "extra"], "likewise reproduce can't use 'extra': one argument too many"),
         (["proxy-nca", "--sources", "omniglott"], "sources must be of Omniglot, emoji, letter, MNIST"),
+        (["pddm", "--methods", "PDMM;triplet"], "; lifted; found 'PDMM'; did you mean 'PDDM'?"),
+        (["pddm", "--methods", ";"], "methods must name at least one of PDDM; PDDM, one a batch"),
+        (["geometry-aware", "--methods", "lambda 0.4"], "found 'lambda 0.4'; did you mean 'lambda 0.5'?"),
+        (["geometry-aware", "--sizes", "5,7"], "sizes must be of 5, 10, 20, 50; found '7'"),
+        (["triplet-network", "--methods", "ratio"], "methods must be of ratio, paper's scale; ratio, code's"),
+        (
+            ["siamese-oneshot", "--methods-lake", "distort"],
+            "methods_lake must be of as printed, random pairs",
+        ),
+        (["face-verification", "--methods", "2006"], "methods must be of 2005 energy; 2006 margin"),
     ],
 )
 def test_a_wrong_request_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,8 +205,23 @@ def test_help_of_a_recipe_lists_its_fields(capsys: pytest.CaptureFixture[str]) -
     assert "--learning-rate" in told and "--hausdorff, --no-hausdorff" in told and "--quick" in told
 
 
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["proxy-nca", "--quick"], "uci/letter"),
+        (["pddm", "--sources", "emoji"], "emoji/emoji_png72.zip"),
+        (["geometry-aware"], "mnist/train-images-idx3-ubyte"),
+        (["triplet-network", "--sources", "CIFAR-10"], "cifar10/"),
+        (["siamese-oneshot"], "omniglot/omniglot_105.npz"),
+        (["face-verification"], "att_faces/att_faces.npz"),
+    ],
+)
 def test_missing_data_says_where_it_was_looked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    file: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import likewise.data.places as places
 
@@ -194,9 +230,8 @@ def test_missing_data_says_where_it_was_looked_for(
         "data_places",
         lambda data=None: [places.Place(tmp_path if data is None else Path(data), "--data")],
     )
-    from likewise.recipes import unseen
-
-    unseen._read.cache_clear()
-    assert main(["reproduce", "proxy-nca", "--quick", "--data", str(tmp_path)]) == 2
+    page = tmp_path / "page.md"
+    assert main(["reproduce", *words, "--data", str(tmp_path), "--page", str(page)]) == 2
     told = capsys.readouterr().err
-    assert "uci/letter" in told and str(tmp_path) in told and "--data or LIKEWISE_DATA" in told
+    assert file in told and str(tmp_path) in told and "--data or LIKEWISE_DATA" in told
+    assert told.count("\n") == 1 and not page.exists()

@@ -158,11 +158,14 @@ def objective(config: Config, *, method: str = "all pairs") -> BinaryPair:
 
 def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None) -> Outcome:
     """Train on each split, and test on alphabets and drawers that were held out."""
+    chosen = {
+        split: config.names(field, METHODS) if getattr(config, field) else ()
+        for split, field in zip(SPLITS, ("methods", "methods_lake"), strict=True)
+    }
     records = load(f"omniglot:size={105 if config.full else 35}", data=data)
     outcome = Outcome()
-    for split, chosen in zip(SPLITS, (config.methods, config.methods_lake), strict=True):
-        if chosen:
-            methods = config.names("methods" if split == SPLITS[0] else "methods_lake", METHODS)
+    for split, methods in chosen.items():
+        if methods:
             _run_split(outcome, records, split, methods, config, seed, data)
     return outcome
 
