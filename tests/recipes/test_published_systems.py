@@ -103,7 +103,7 @@ def test_an_alphabet_with_too_few_characters_is_refused() -> None:
 
 def test_the_2005_branches_cross_at_half_of_q_and_push_hardest_at_zero() -> None:
     loss = face_verification.objective(face_verification.Config(), "2005 energy")
-    q = 2 * 50**0.5  # the cityblock distance of opposite unit vectors of 50 equal numbers
+    q = 2 * 100**0.5  # the cityblock distance of opposite unit vectors of 100 equal numbers
     assert loss.upper_bound == pytest.approx(q)
     pair = torch.tensor([[0.0], [q / 2]])
     alike, unlike = loss(pair, [0, 0]).item(), loss(pair, [0, 1]).item()
@@ -166,18 +166,22 @@ def test_every_image_claims_to_be_each_person_once_by_the_gaussian_rule() -> Non
     assert fold.eer < 0.03 and all(each.sum() == 0 for each in fold.rejected.values())
 
 
-def test_the_small_net_begins_as_a_linear_map_of_even_faces() -> None:
+def test_half_of_a_face_is_its_place_on_whitened_axes_whatever_the_light() -> None:
     generator = torch.Generator().manual_seed(4)
     faces = torch.rand(24, 56, 46, generator=generator) + torch.rand(24, 1, 1, generator=generator)
     labels = torch.arange(24) // 4
-    net = face_verification.build(face_verification.Config(outputs=5))
-    assert isinstance(net, HalvedNet)
-    net.start_whitened(faces, labels)
+    net = face_verification.build(face_verification.Config(outputs=5)).eval()
+    assert isinstance(net, HalvedNet) and net.axes is not None
+    net.axes.fit(faces, labels)
     halved = nn.functional.avg_pool2d(even(faces)[:, None], 2).flatten(1)
     mean, axes = whitened_axes(halved, labels, 5)
-    expected = nn.functional.normalize((halved - mean) @ axes.T)
-    torch.testing.assert_close(net.eval()(faces), expected, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(net(3 * faces + 1), net(faces), rtol=1e-3, atol=1e-4)  # light doesn't matter
+    expected = nn.functional.normalize((halved - mean) @ axes.T) / math.sqrt(2)
+    found = net(faces)
+    torch.testing.assert_close(found[:, :5], expected, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(24))
+    torch.testing.assert_close(found[:, 5:].norm(dim=1), torch.full((24,), 0.5).sqrt())
+    torch.testing.assert_close(net(3 * faces + 1), found, rtol=1e-3, atol=1e-4)
+    assert not any(name.startswith("axes") for name, _ in net.named_parameters())
 
 
 def test_within_classes_whitened_rows_spread_alike_in_all_directions() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from likewise.distances import unit_rows
 from likewise.recipes.unseen import SmallConvNet
 
-__all__ = ["FaceNet", "HalvedNet", "even", "whitened_axes"]
+__all__ = ["FaceNet", "HalvedNet", "WhitenedAxes", "even", "whitened_axes"]
 
 _HALF = (28, 23)
 
@@ -34,33 +34,40 @@ class FaceNet(nn.Module):
 class HalvedNet(nn.Module):
     """The small network of the other recipes, on even images of 28 x 23; unit length.
 
-    With a shortcut, a linear map of the image is added to what the convolutions give, whose last map begins
-    at zero: the network begins as the linear map, and what little 35 persons can teach is added to that.
+    With whitened axes beside it, half of an embedding is their linear map of the image, which isn't trained,
+    and half what the convolutions give, each at the same length: what little 35 persons can teach a network
+    is added to what they tell in closed form.
     """
 
-    def __init__(self, outputs: int, *, shortcut: bool = True) -> None:
+    def __init__(self, outputs: int, *, axes: bool = True) -> None:
         super().__init__()
         self.net = SmallConvNet(_HALF, outputs)
-        self.shortcut: nn.Linear | None = None
-        if shortcut:
-            self.shortcut = nn.Linear(_HALF[0] * _HALF[1], outputs)
-            nn.init.orthogonal_(self.shortcut.weight)
-            for parameter in (self.shortcut.bias, self.net.head.weight, self.net.head.bias):
-                nn.init.zeros_(parameter)
-
-    @torch.no_grad()
-    def start_whitened(self, items: Tensor, labels: Tensor) -> None:
-        """Let the shortcut begin as :func:`whitened_axes` of the persons learned from."""
-        if self.shortcut is not None:
-            mean, axes = whitened_axes(_halved(items).flatten(1), labels, len(self.shortcut.weight))
-            self.shortcut.weight.copy_(axes)
-            self.shortcut.bias.copy_(-axes @ mean)
+        self.axes = WhitenedAxes(outputs) if axes else None
 
     def forward(self, items: Tensor) -> Tensor:
-        """Embeddings of length 1."""
-        halved = _halved(items)
-        found: Tensor = self.net(halved)
-        return unit_rows(found if self.shortcut is None else found + self.shortcut(halved.flatten(1)))
+        """Embeddings (n, 2 outputs) of length 1; (n, outputs) without axes."""
+        learned = unit_rows(self.net(_halved(items)))
+        if self.axes is None:
+            return learned
+        return torch.cat([self.axes(items), learned], 1) / 2**0.5
+
+
+class WhitenedAxes(nn.Module):
+    """Images on :func:`whitened_axes` of the persons learned from, at unit length; nothing to train."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        pixels = _HALF[0] * _HALF[1]
+        self.register_buffer("mean", torch.zeros(pixels))
+        self.register_buffer("axes", nn.init.orthogonal_(torch.empty(outputs, pixels)))
+
+    def fit(self, items: Tensor, labels: Tensor) -> None:
+        """Find the axes."""
+        self.mean, self.axes = whitened_axes(_halved(items).flatten(1), labels, len(self.axes))
+
+    def forward(self, items: Tensor) -> Tensor:
+        """Embeddings (n, outputs) of length 1."""
+        return unit_rows((_halved(items).flatten(1) - self.mean) @ self.axes.T)
 
 
 def whitened_axes(
@@ -80,7 +87,7 @@ def whitened_axes(
             [0., 1.]])
     """
     mean = rows.mean(0)
-    axes = torch.linalg.svd(rows - mean, full_matrices=False)[2][:components]
+    axes = torch.linalg.eigh((rows - mean).T @ (rows - mean))[1].flip(1).T[:components]
     inner = (rows - mean) @ axes.T
     sums = torch.zeros(int(labels.max()) + 1, inner.shape[1], dtype=inner.dtype).index_add_(0, labels, inner)
     counts = labels.bincount(minlength=len(sums)).clamp_min(1)[:, None]
