@@ -55,6 +55,9 @@ class HalvedNet(nn.Module):
 class WhitenedAxes(nn.Module):
     """Images on :func:`whitened_axes` of the persons learned from, at unit length; nothing to train."""
 
+    mean: Tensor
+    axes: Tensor
+
     def __init__(self, outputs: int) -> None:
         super().__init__()
         pixels = _HALF[0] * _HALF[1]
