@@ -171,7 +171,7 @@ def ranks(rows: Sequence[Row]) -> Ranks:
 def against_standardised(rows: Sequence[Row]) -> list[Row]:
     """For each method: the tables where it is better or worse than standardised Euclid, beyond chance.
 
-    Over all methods and tables the p-values are corrected by Holm's rule.
+    Once with each p-value by itself, and once, after all methods and tables were tested, by Holm's rule.
     """
     plain = {
         row["table"]: row["scores"] for row in rows if row["method"] == "standardised" and "scores" in row
@@ -183,13 +183,13 @@ def against_standardised(rows: Sequence[Row]) -> list[Row]:
     ]
     corrected = holm([p for _, p in tested])
     found: dict[str, Row] = {}
-    for (row, _), p in zip(tested, corrected, strict=True):
+    for (row, p), after in zip(tested, corrected, strict=True):
         gain = float(np.mean(row["scores"]) - np.mean(plain[row["table"]]))
-        line = found.setdefault(
-            row["method"], {"method": row["method"], "better": 0, "worse": 0, "tables": 0, "gains": []}
-        )
+        counts = {"better": 0, "worse": 0, "better, by Holm": 0, "worse, by Holm": 0}
+        line = found.setdefault(row["method"], {"method": row["method"], "tables": 0, "gains": [], **counts})
         line["tables"] += 1
         line["gains"].append(gain)
-        if p <= 0.05:
-            line["better" if gain > 0 else "worse"] += 1
+        side = "better" if gain > 0 else "worse"
+        line[side] += p <= 0.05
+        line[f"{side}, by Holm"] += after <= 0.05
     return sorted(found.values(), key=lambda line: -float(np.mean(line["gains"])))

@@ -89,7 +89,7 @@ def guide(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
                 "take it for": advice.when,
                 "cost": advice.cost,
                 "gain over standardised": f"{np.mean(gains):+.3f}" if gains else None,
-                "median fit, s": float(np.median(times)) if times else None,
+                "median fit, s": f"{np.median(times):.4f}" if times else None,
             }
         )
     return lines

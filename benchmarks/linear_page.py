@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +19,84 @@ INTRODUCTION = """\
 Fits of the same rows by likewise, metric-learn 0.7 and scikit-learn: 70 % of each table, standardised;
 learners from tuples get the same tuples, drawn from the labels. Every fit ran in a process of its own on
 one thread, with each library's own defaults; times are seconds of the processor, peaks are beyond what the
-libraries themselves take. "Same objective" is when our descent first stood at the other's final objective
-or below (within a part of 1e-6), the objective being computed by one function for all; "never" where it
-ended above. Accuracy is that of 3 nearest neighbours on the other 30 %. A fit was stopped after {limit:.0f}
-s. The machine's load was {load:.1f} at the beginning. {peer}
+libraries themselves take. "To theirs" is when our descent first stood at the other's final objective or below
+(within a part of 1e-6), the objective being computed by one function for all; where it ended above, "never".
+"Times faster" counts to there; where no objective is in common, to the end of both. Accuracy is that of 3
+nearest neighbours on the other 30 %. A fit that was stopped by its limit is printed as "> limit".
+{peer}
 """
+
+FLOOR = """\
+The floor is what any evaluation must do, in float32 and nothing else: the map, the table of products by tiles
+that fit the cache, and the two products of a gradient. An evaluation's sums are float64; that it can come
+below the floor is due to near columns being few, so that two of the three products are hardly there. Memory
+is the peak beyond X and what the process held before."""
 
 PEERS = ("metric-learn", "scikit-learn")
 
 
-def _rows(rows: Sequence[Row], learner: str) -> list[Row]:
+def _contests(rows: Iterable[Row]) -> list[Row]:
+    """A line a learner, table and other library."""
     found = []
     for row in rows:
-        if row["kind"] != "fit" or row["learner"] != learner:
-            continue
         own = row["likewise"]
-        line: Row = {"table": row["table"], "n": f"{row['n']:,}", "d": row["d"]}
-        line |= {"ours, s": _time(own), "ours, 3-NN": own.get("accuracy"), "ours, MB": own.get("megabytes")}
         for who in PEERS:
-            if who in row:
-                theirs = row[who]
-                line |= {f"{who}, s": _time(theirs), f"{who}, 3-NN": theirs.get("accuracy")}
-                line |= {f"{who}, MB": theirs.get("megabytes"), f"faster than {who}": _ratio(own, theirs)}
-                if "objective" in theirs:
-                    line[f"objective, ours / {who}"] = (
-                        f"{own.get('objective', 0):.5g} / {theirs['objective']:.5g}"
-                    )
-                    line[f"same objective as {who}, s"] = _reached(theirs)
-        found.append(line)
+            if who not in row:
+                continue
+            theirs = row[who]
+            line: Row = {"table": row["table"], "n": f"{row['n']:,}", "d": row["d"], "beside": who}
+            line |= {"ours, s": _time(own), "theirs, s": _time(theirs)}
+            if "objective" in theirs:
+                line |= {
+                    "our objective": f"{own.get('objective', float('nan')):.6g}",
+                    "theirs": f"{theirs['objective']:.6g}",
+                    "to theirs, s": _reached(theirs),
+                }
+            line |= {"times faster": _ratio(own, theirs)}
+            line |= {"3-NN, ours": _accuracy(own), "3-NN, theirs": _accuracy(theirs)}
+            line |= {"MB, ours": _megabytes(own), "MB, theirs": _megabytes(theirs)}
+            found.append(line)
     return found
 
 
-def _time(found: Row) -> Any:
-    return found.get("seconds", found.get("stopped"))
+def _alone(rows: Iterable[Row]) -> list[Row]:
+    """Fits that no other library was asked for."""
+    return [
+        {
+            "table": row["table"],
+            "n": f"{row['n']:,}",
+            "d": row["d"],
+            "ours, s": _time(row["likewise"]),
+            "3-NN, ours": _accuracy(row["likewise"]),
+            "MB, ours": _megabytes(row["likewise"]),
+        }
+        for row in rows
+        if not any(who in row for who in PEERS)
+    ]
 
 
-def _reached(theirs: Row) -> Any:
+def _seconds(value: float) -> str:
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _time(found: Row) -> str:
+    if "seconds" in found:
+        return _seconds(found["seconds"])
+    stopped = str(found.get("stopped", "-")).replace("|", "/")
+    return "asks for more than 12 GiB" if "MemoryError" in stopped else stopped
+
+
+def _accuracy(found: Row) -> str | None:
+    return f"{found['accuracy']:.3f}" if "accuracy" in found else None
+
+
+def _megabytes(found: Row) -> str | None:
+    return f"{found['megabytes']:.0f}" if "megabytes" in found else None
+
+
+def _reached(theirs: Row) -> str:
     value = theirs.get("ours reached it in")
-    return "never" if value is None else value
+    return "never" if value is None else _seconds(value)
 
 
 def _ratio(own: Row, theirs: Row) -> str | None:
@@ -70,14 +111,38 @@ def _ratio(own: Row, theirs: Row) -> str | None:
 
 
 def _columns(lines: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(column for line in lines for column in line))
+    """Those that any line has, in the order of the line that has most."""
+    fullest = max(lines, key=len)
+    return [column for column in fullest if any(line.get(column) is not None for line in lines)]
+
+
+def _evaluations(rows: Sequence[Row]) -> list[Row]:
+    return [
+        {
+            "n": f"{row['n']:,}",
+            "d": row["d"],
+            "evaluations": row["evaluations"],
+            "all, s": _seconds(row["seconds"]),
+            "slowest, s": _seconds(row["slowest"]),
+            "floor, s": _seconds(row["floor"]),
+            "slowest, in floors": f"{row['slowest, in floors']:.2f}",
+            "MB": f"{row['megabytes']:.0f}",
+            "X, MB": f"{row['X, megabytes']:.0f}",
+        }
+        for row in rows
+    ]
 
 
 def write_page(path: Path, lines: Sequence[Row]) -> None:
     """Write the page of the lines of a JSON; of what was measured twice the later stands."""
-    run = [line for line in lines if line.get("kind") == "run"][-1]
-    environments = [line for line in lines if "kind" not in line]
-    parts = [INTRODUCTION.format(**run), *map(told, environments)]
+    runs = [line for line in lines if line.get("kind") == "run"]
+    parts = [INTRODUCTION.format(peer=next((run["peer"] for run in runs if "0.7" in run["peer"]), ""))]
+    loads = iter(runs)
+    for line in lines:
+        if "kind" not in line:
+            words = re.sub(r" --(json|page|peer|data) \S+", "", line["command"])
+            load = f" The machine's load was {run['load']:.1f}." if (run := next(loads, None)) else ""
+            parts.append(told({**line, "command": words}) + load)
     measured = {
         tuple(line.get(name) for name in ("kind", "learner", "table", "n", "d")): line
         for line in lines
@@ -86,15 +151,14 @@ def write_page(path: Path, lines: Sequence[Row]) -> None:
     rows = list(measured.values())
     evaluations = [row for row in rows if row["kind"] == "evaluations"]
     if evaluations:
-        columns = [name for name in evaluations[0] if name != "kind"]
-        parts += [
-            "## NCA, one evaluation",
-            "The floor is the table of products and the two products of a "
-            "gradient, in blocks of the same size, in float64, and nothing else.",
-            table(evaluations, columns),
-        ]
-    for learner in dict.fromkeys(row["learner"] for row in rows if row["kind"] == "fit"):
-        fits = _rows(rows, learner)
-        parts += [f"## {learner}", table(fits, _columns(fits))]
+        told_of = _evaluations(evaluations)
+        parts += ["## NCA, one evaluation", FLOOR, table(told_of, list(told_of[0]))]
+    fits = [row for row in rows if row["kind"] == "fit"]
+    for learner in dict.fromkeys(row["learner"] for row in fits):
+        own = [row for row in fits if row["learner"] == learner]
+        parts.append(f"## {learner}")
+        for told_of in (_contests(own), _alone(own)):
+            if told_of:
+                parts.append(table(told_of, _columns(told_of)))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    path.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")

@@ -55,6 +55,38 @@ def clustering(table: Table, *, seeds: int = 10, fractions: tuple[float, ...] = 
     return rows
 
 
+def collapse(table: Table, *, counts: tuple[int, ...] = (1, 20)) -> list[Row]:
+    """What MMC's optimum is: how far above Euclid, how near to the best there is, and how few directions.
+
+    ``counts`` times the pairs that it draws by default. A direction counts where rows are stretched by a
+    thousandth of the most or more.
+    """
+    parts = split(table)
+    rows = []
+    for count in counts:
+        n_pairs = count * 20 * (int(parts.y.max()) + 1) ** 2
+        pairs = pairs_from_labels(parts.y, n_pairs, np.random.default_rng(0))
+        learner = linear.MMC(max_iter=5000).fit(parts.X, pairs=pairs)
+        stretch = np.linalg.svd(learner.components_, compute_uv=False)
+        differences = parts.X[pairs.left.numpy()] - parts.X[pairs.right.numpy()]
+        squares, same = (differences**2).sum(axis=1), pairs.same.numpy()
+        euclid = np.sqrt(squares[~same]).sum() / np.sqrt(squares[same].sum())
+        known, asked = learner.transform(parts.X), learner.transform(parts.X_test)
+        accuracy = KNeighborsClassifier(3).fit(known, parts.y).score(asked, parts.y_test)
+        rows.append(
+            {
+                "kind": "collapse",
+                "table": table.name,
+                "pairs": pairs.n_entries,
+                "objective, times Euclid's": float(-learner.objective_[-1] / euclid),
+                "the best is above by at most": f"{max(learner.gap_, 0.0):.1e}",
+                "directions": f"{int((stretch >= 1e-3 * stretch[0]).sum())} of {parts.X.shape[1]}",
+                "3-NN accuracy": float(accuracy),
+            }
+        )
+    return rows
+
+
 def regret(table: Table, *, steps: int = 5000, passes: int = 20) -> list[Row]:
     """Average regret of one pass over a stream: mean loss so far less that of one fixed answer.
 

@@ -4,7 +4,8 @@
         [--json docs/results/linear.jsonl] [--page docs/results/linear.md]
 
 Seeds are 0 to 4 for the five repetitions of two halves, 0 elsewhere. ``--most`` bounds the rows of a table
-(drawn, every class alike), ``--seconds`` a single fit. ``--from`` writes the page again from a run's JSON.
+(drawn, every class alike), ``--seconds`` a single fit. ``--from`` writes the page again from the JSON of a
+run, or of several: of what was measured twice the later stands.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,20 @@ ACCURACY_TABLES = (
     "optdigits",
 )
 TEXTS = {
-    "accuracy": "Mean and standard deviation of ten halves.",
+    "accuracy": """\
+Means of ten halves, the best of a table in bold, by falling mean over all tables; those that took too long on
+some table come last. The last line says how much the ten halves of a table differ.""",
     "standardised": """\
-On how many tables a learner is better or worse than standardised Euclid by Alpaydin's 5 x 2 cv F test at 5 %,
-all p-values corrected by Holm's rule.""",
+On how many tables a learner is better or worse than standardised Euclid by Alpaydin's 5 x 2 cv F test at 5 %:
+each test by itself, and all {tests} corrected by Holm's rule, under which a single p-value must be below
+{least:.1e}.""",
     "ranks": """\
 Mean ranks of the methods that ran on all {tables} tables. Friedman's test that all are alike: p = {p:.2g}.
 Nemenyi's critical difference at 5 % is {critical:.2f}: methods whose bars don't overlap differ.""",
+    "collapse": """\
+MMC is low in the tables above, and that is its objective's doing, not its solver's: the best sum of unlike
+distances, known by a bound from the dual, stretches very few directions, and neighbours need more of them.
+Xing's objective is for clustering into few lumps, which is where it is good.""",
     "regret": """\
 One pass over a stream: the mean loss so far less the mean loss, on the same steps, of what the same learner
 holds after 20 passes. It falls towards zero where learning online costs nothing in the end. Squared hinge for
@@ -66,7 +75,7 @@ symmetric W can hold it.""",
     "guide": "n rows, d features, C classes, m tuples. Gain and time are over the tables above.",
 }
 
-PROTOCOLS = ("accuracy", "clustering", "regret", "hashing", "rings", "queries", "setups")
+PROTOCOLS = ("accuracy", "collapse", "clustering", "regret", "hashing", "rings", "queries", "setups")
 
 INTRODUCTION = """\
 # Linear learners: results
@@ -103,6 +112,9 @@ def measured(options: argparse.Namespace) -> list[Row]:
             made = read(name)
             for method in [*BASELINES, *options.methods]:
                 keep([cross_validated(made, method, seconds=options.seconds)])
+    if "collapse" in wanted:
+        for name in ("wine", "segment", "optdigits"):
+            keep(protocols.collapse(TABLES[name](data=options.data)))
     if "clustering" in wanted:
         for name in ("iris", "wine", "wheat-seeds", "wdbc", "segment"):
             keep(protocols.clustering(read(name), seeds=options.repeats))
@@ -126,34 +138,76 @@ def _of(rows: Sequence[Row], kind: str) -> list[Row]:
     ]
 
 
+def _summary(found: Sequence[Row]) -> str:
+    """What the accuracies come to, in three sentences."""
+    tables = {row["table"] for row in found}
+    means: dict[str, float] = {}
+    for method in dict.fromkeys(row["method"] for row in found):
+        own = [np.mean(row["scores"]) for row in found if row["method"] == method and "scores" in row]
+        if len(own) == len(tables):
+            means[method] = float(np.mean(own))
+    if not {"raw", "standardised"} <= set(means):
+        return ""
+    best = max((name for name in means if name not in BASELINES), key=means.__getitem__, default="raw")
+    above = sum(means[name] > means["standardised"] for name in means if name not in BASELINES)
+    learners = sum(name not in BASELINES for name in means)
+    gain, rescaling = means[best] - means["standardised"], means["standardised"] - means["raw"]
+    return (
+        f"Standardising alone takes the mean accuracy from {means['raw']:.3f} to "
+        f"{means['standardised']:.3f}, a gain of {rescaling:.3f}; the best learner here, {best}, "
+        f"adds {gain:.3f} to that, and {above} of {learners} learners are above standardised Euclid in "
+        "the mean."
+    )
+
+
+def _fixed(value: Any) -> Any:
+    """A figure between 0 and 1 with three places, also where they are zeros; all else as it is."""
+    return f"{value:.3f}" if isinstance(value, float) and abs(value) <= 1 else value
+
+
+def _hashing(rows: Sequence[Row]) -> list[Row]:
+    return [
+        row | {"recall@10": f"{row['recall@10']:.3f}", "part of rows": f"{row['part of rows']:.1%}"}
+        for row in rows
+    ]
+
+
 def _accuracy(rows: Sequence[Row], images: Path) -> list[str]:
     found = _of(rows, "accuracy")
     if not found:
         return []
     tables = list(dict.fromkeys(row["table"] for row in found))
+    means = {(row["method"], row["table"]): np.mean(row["scores"]) for row in found if "scores" in row}
+    best = {name: max(v for (_, where), v in means.items() if where == name) for name in tables}
     lines: dict[str, Row] = {}
     for row in found:
-        line = lines.setdefault(row["method"], {"method": row["method"]})
-        scores = row.get("scores")
-        line[row["table"]] = (
-            row["refused"][:60] if scores is None else f"{np.mean(scores):.3f} ± {np.std(scores):.3f}"
-        )
+        line = lines.setdefault(row["method"], {"method": row["method"], "sort": 0.0})
+        where = (row["method"], row["table"])
+        text = f"{means[where]:.3f}" if where in means else row["refused"][:60]
+        line[row["table"]] = f"**{text}**" if means.get(where) == best[row["table"]] else text
     for method, line in lines.items():
-        own = [np.mean(row["scores"]) for row in found if row["method"] == method and "scores" in row]
-        line["mean"] = float(np.mean(own)) if len(own) == len(tables) else None
-    order = sorted(lines.values(), key=lambda line: -(line["mean"] or 0))
-    parts = [
-        "## Accuracy of 3 nearest neighbours",
-        TEXTS["accuracy"],
-        table(order, ["method", *tables, "mean"]),
-    ]
+        own = [means[method, name] for name in tables if (method, name) in means]
+        line["sort"] = -float(np.mean(own)) if len(own) == len(tables) else 1 - len(own) / len(tables)
+        line["mean"] = f"{np.mean(own):.3f}" if len(own) == len(tables) else "-"
+    spread: Row = {"method": "median deviation"}
+    for name in tables:
+        deviations = [np.std(row["scores"]) for row in found if row["table"] == name and "scores" in row]
+        spread[name] = f"± {np.median(deviations):.3f}"
     tested = against_standardised(found)
+    tests = sum(line["tables"] for line in tested)
     for line in tested:
         line["mean gain"] = f"{np.mean(line.pop('gains')):+.3f}"
-    parts += [
+    parts = [
+        _summary(found),
+        "## Accuracy of 3 nearest neighbours",
+        TEXTS["accuracy"],
+        table([*sorted(lines.values(), key=lambda line: line["sort"]), spread], ["method", *tables, "mean"]),
         "## Against standardised Euclid",
-        TEXTS["standardised"],
-        table(tested, ["method", "tables", "better", "worse", "mean gain"]),
+        TEXTS["standardised"].format(tests=tests, least=0.05 / max(tests, 1)),
+        table(
+            tested,
+            ["method", "tables", "mean gain", "better", "worse", "better, by Holm", "worse, by Holm"],
+        ),
     ]
     if len(tables) > 1:
         ranked = ranks(found)
@@ -163,7 +217,7 @@ def _accuracy(rows: Sequence[Row], images: Path) -> list[str]:
             TEXTS["ranks"].format(tables=ranked.n_tables, p=ranked.p_value, critical=ranked.critical),
             picture("linear-ranks", "Mean ranks of the methods with their critical difference"),
         ]
-    return parts
+    return [part for part in parts if part]
 
 
 def _curves(rows: Sequence[Row], images: Path) -> list[str]:
@@ -199,22 +253,56 @@ def _curves(rows: Sequence[Row], images: Path) -> list[str]:
             "## Hashing",
             TEXTS["hashing"],
             picture("linear-hashing", "Recall against candidates"),
-            table(hashed, ["tables", "probes", "bits", "recall@10", "part of rows"]),
+            table(_hashing(hashed), ["tables", "probes", "bits", "recall@10", "part of rows"]),
         ]
     return parts
 
 
-def write_page(path: Path, environment_: Row, rows: Sequence[Row]) -> None:
-    """Write the page of these figures, and its pictures beside it."""
-    run, images = rows[0], path.parent / "images"
+KEYS = {
+    "accuracy": ("table", "method"),
+    "collapse": ("table", "pairs"),
+    "clustering": ("table", "pairs a kind"),
+    "regret": ("table", "learner"),
+    "hashing": ("table", "tables", "bits", "probes"),
+    "rings": ("method",),
+    "queries": ("method",),
+    "setups": ("set-up",),
+}
+
+
+def _command(words: str) -> str:
+    """A command line without where its results went, as they lie beside the page."""
+    return re.sub(r" --(json|page) \S+", "", words)
+
+
+def write_page(path: Path, lines: Sequence[Row]) -> None:
+    """Write the page of the lines of a JSON, and its pictures beside it."""
+    run, images = next(line for line in lines if line.get("kind") == "run"), path.parent / "images"
+    measured_ = {
+        (row["kind"], *(row[name] for name in KEYS[row["kind"]])): row
+        for row in lines
+        if row.get("kind") in KEYS
+    }
+    rows = list(measured_.values())
     parts = [
         INTRODUCTION.format(**run),
-        told(environment_),
+        *(told({**line, "command": _command(line["command"])}) for line in lines if "kind" not in line),
         f"The machine's load was {run['load']:.1f} at the "
         f"beginning; a fit of more than {run['seconds']:g} s was left out.",
     ]
     parts += _accuracy(rows, images)
     sections = {
+        "collapse": (
+            "MMC's optimum",
+            (
+                "table",
+                "pairs",
+                "objective, times Euclid's",
+                "the best is above by at most",
+                "directions",
+                "3-NN accuracy",
+            ),
+        ),
         "clustering": (
             "k-means with side information",
             ("table", "pairs a kind", "none", "MMC", "RCA", "ITML"),
@@ -227,7 +315,7 @@ def write_page(path: Path, environment_: Row, rows: Sequence[Row]) -> None:
         ),
     }
     for kind, (title, columns) in sections.items():
-        found = _of(rows, kind)
+        found = [{key: _fixed(value) for key, value in row.items()} for row in _of(rows, kind)]
         if found:
             parts += [f"## {title}", TEXTS[kind], table(found, columns)]
     parts += _curves(rows, images)
@@ -251,14 +339,17 @@ def main() -> None:
     parser.add_argument("--data", help="the folder of data sets")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--page", type=Path)
-    parser.add_argument("--from", dest="source", type=Path, help="a run's JSON, to write its page again")
+    parser.add_argument(
+        "--from", dest="sources", type=Path, nargs="+", help="the JSON of runs, to write their page again"
+    )
     options = parser.parse_args()
-    if options.source:
-        made, *rows = (json.loads(line) for line in options.source.read_text("utf-8").splitlines())
+    if options.sources:
+        texts = [path.read_text("utf-8") for path in options.sources]
+        lines = [json.loads(line) for text in texts for line in text.splitlines()]
     else:
-        made, rows = environment(), measured(options)
+        lines = [environment(), *measured(options)]
     if options.page:
-        write_page(options.page, made, rows)
+        write_page(options.page, lines)
 
 
 if __name__ == "__main__":

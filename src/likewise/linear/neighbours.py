@@ -147,11 +147,13 @@ class Pull:
             drawn.addmm_(full.T, torch.from_numpy(back))
         else:
             out = table @ self._mapped
-            # Of many columns a list may name few.
-            columns, named = np.unique(table.indices, return_inverse=True)
-            shape = (table.shape[0], len(columns))
-            compact = scipy.sparse.csr_array((table.data, named, table.indptr), shape=shape)
-            self._drawn[columns] += compact.T @ back
+            if table.nnz < len(self._drawn):  # of many columns few are named
+                columns, named = np.unique(table.indices, return_inverse=True)
+                shape = (table.shape[0], len(columns))
+                table = scipy.sparse.csr_array((table.data, named, table.indptr), shape=shape)
+                self._drawn[columns] += table.T @ back
+            else:
+                self._drawn += table.T @ back
         self._drawn[rows] += out * each
 
     def gradient(self) -> _Array:
