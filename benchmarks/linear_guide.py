@@ -47,7 +47,7 @@ GUIDE = {
     "MCML": Advice("labels, classes of one lump; convex", "n^2 d a step"),
     "MLKR": Advice("numbers to predict", "n^2 d a step"),
     "MLR": Advice("rankings, judged by AUC, MAP, MRR or NDCG", "n^2 d a cut"),
-    "MMC": Advice("pairs, classes of one lump; for clustering", "m d^2 a step"),
+    "MMC": Advice("many pairs, and few directions that matter", "m d^2 a step"),
     "MultiMetricLMNN": Advice("labels; features that matter differ from class to class", "n^2 d C a step"),
     "NCA": Advice("labels; few output features, to see or to search", "n^2 k a step"),
     "OASIS": Advice("triplets that come one by one; W need not be symmetric; sparse rows", "d^2 a triplet"),

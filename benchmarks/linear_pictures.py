@@ -9,6 +9,7 @@ import matplotlib as mpl
 from linear_accuracy import Ranks
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from likewise.report.figures import Theme
 
@@ -74,8 +75,9 @@ def curves(
     across: str,
     up: str,
     log: bool = False,
+    percent: bool = False,
 ) -> None:
-    """A panel a key, a line a key within it."""
+    """A panel a key, a line a key within it; zero is marked where lines lie on both sides of it."""
 
     def paint(figure: Figure, theme: Theme, dark: bool) -> None:
         for axes, (title, lines) in zip(
@@ -88,13 +90,17 @@ def curves(
                 )
             if log:
                 axes.set_xscale("log")
+            if percent:
+                axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            if min(min(y) for _, y in lines.values()) < 0 < max(max(y) for _, y in lines.values()):
+                axes.axhline(0, color=theme.faint, linewidth=1.2)
             axes.set_title(title, color=theme.ink, loc="left", fontweight="bold")
             axes.set_xlabel(across, color=theme.ink)
             axes.set_ylabel(up, color=theme.ink)
             axes.legend(frameon=False, labelcolor=theme.ink)
             _dress(axes, theme)
 
-    _save(name, folder, (3.6 * len(panels), 3.2), paint)
+    _save(name, folder, (max(5.6, 3.6 * len(panels)), 3.4), paint)
 
 
 def _dress(axes: Axes, theme: Theme) -> None:
