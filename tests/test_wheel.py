@@ -44,6 +44,9 @@ def test_every_module_and_the_type_marker_are_there(names: list[str]) -> None:
 
 def test_nothing_else_is_there(names: list[str]) -> None:
     others = [name for name in names if not name.endswith((".py", "/py.typed")) and ".dist-info/" not in name]
-    kernels = [f"likewise/table/{name}" for name in ("chunks.c", "exponentials.c", "hinges.c", "share.h")]
+    kernels = [
+        f"likewise/table/{name}"
+        for name in ("chunks.c", "exponentials.c", "hinges.c", "share.h", "symmetric.c")
+    ]
     assert sorted(others) == ["likewise/serve/explorer.html", *kernels]
     assert {name.split("/")[0].split("-")[0] for name in names} == {"likewise"}

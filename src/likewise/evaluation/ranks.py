@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Distance
-from likewise.search.exact import NeighbourBlock, nearest_blocks
-from likewise.table.hinges import ranks_below
+from likewise.search.exact import nearest_blocks
 
 __all__ = ["Relevant", "ranked_blocks"]
 
@@ -123,16 +122,23 @@ def ranked_blocks(
     # One place beyond R shows a rival even where all within R are hits.
     reach = len(columns) if depth is None else max(depth, largest + 1)
     places = _EXACT_PLACES if counted else min(reach + _SLACK, len(columns))
-    for block in nearest_blocks(rows, columns, places, distance=distance, exclude=exclude, distances=False):
+    members = None
+    if counted:
+        members = classes.members(codes)
+        if exclude is not None:
+            members = members.masked_fill(members == exclude[:, None].to(members.device), -1)
+    for block in nearest_blocks(
+        rows, columns, places, distance=distance, exclude=exclude, distances=False, members=members
+    ):
         asked = codes[block.start : block.stop]
-        barred = None if exclude is None else exclude[block.start : block.stop].to(columns.device)
         count = classes.size[asked]
-        if barred is not None:
+        if exclude is not None:
+            barred = exclude[block.start : block.stop].to(columns.device)
             count = count - ((barred >= 0) & (column_codes[barred.clamp(min=0)] == asked)).long()
         found = column_codes[block.indices].masked_fill(block.indices < 0, -1)
         hits = found == asked[:, None]
         if counted:
-            ranks = _counted(block, hits, classes.members(asked), barred)
+            ranks = block.ranks.masked_fill(block.ranks == 0, _FAR).sort(1).values
         else:
             place = torch.arange(1, hits.shape[1] + 1, device=hits.device)
             ranks = torch.where(hits, place, _FAR).sort(1).values[:, : max(largest, 1)]
@@ -152,21 +158,3 @@ def _rivals(found: Tensor, asked: Tensor) -> Tensor:
         out[:, place] = torch.where(some, first, -1)
         taken |= (found == out[:, place : place + 1]) & some[:, None]
     return out
-
-
-def _counted(block: NeighbourBlock, hits: Tensor, members: Tensor, barred: Tensor | None) -> Tensor:
-    """Ranks of the members: those among the neighbours found, and the rest by counting."""
-    if barred is not None:
-        members = members.masked_fill(members == barred[:, None], -1)
-    there = members >= 0
-    found = (members[:, :, None] == block.indices[:, None, :]) & hits[:, None, :]  # (rows, P, places)
-    ranks = torch.where(found.any(2), found.byte().argmax(2) + 1, _FAR)
-    missing = there & (ranks == _FAR)
-    rows = missing.any(1)
-    # A copy of some rows costs about what counting in the others does.
-    some = rows.nonzero().squeeze(1) if 4 * int(rows.sum()) < len(rows) else torch.arange(len(rows))
-    if bool(rows.any()):
-        keys = block.keys if len(some) == len(rows) else block.keys[some]
-        below = ranks_below(keys, members[some].masked_fill(~missing[some], -1))
-        ranks[some] = torch.where(missing[some], below + 1, ranks[some])
-    return ranks.sort(1).values

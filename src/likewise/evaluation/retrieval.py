@@ -315,9 +315,8 @@ def retrieval_scores(
     depth = None
     if not any(wanted.full for wanted in chosen):
         depth = max(max(wanted.k, wanted.times_r * int(relevant.max())) for wanted in chosen)
-    parts: list[list[Tensor]] = [[] for _ in chosen]
-    changes: list[list[Tensor]] = [[] for _ in chosen]
-    rivals: list[Tensor] = []
+    queries = np.flatnonzero(relevant > 0)
+    found = _Found(len(queries), [wanted.name for wanted in chosen])
     for block in ranked_blocks(
         rows,
         columns,
@@ -328,18 +327,8 @@ def retrieval_scores(
         depth=depth,
     ):
         asked = block.count > 0
-        if not bool(asked.any()):
-            continue
-        ranked = block.chosen(asked)
-        without = ranked.without_rivals()
-        # The own class stands for no rival: a change of 0 there says nothing.
-        own_codes = query_codes[block.start : block.stop][asked][:, None]
-        rivals.append(torch.where(ranked.rivals < 0, own_codes, ranked.rivals).to(torch.int32).cpu())
-        for part, change, wanted in zip(parts, changes, chosen, strict=True):
-            own = wanted.scores(ranked)
-            part.append(own.cpu())
-            change.append((wanted.scores(without).view(-1, len(own)) - own).T.float().cpu())
-    queries = np.flatnonzero(relevant > 0)
+        if bool(asked.any()):
+            found.add(block.chosen(asked), query_codes[block.start : block.stop][asked], chosen)
     counts = {
         "queries": len(queries),
         "items": len(rows),
@@ -351,16 +340,34 @@ def retrieval_scores(
         counts["queries in the gallery"] = int((exclude >= 0).sum())
     if isinstance(measure, Cosine):
         counts["zero vectors"] = zero_rows(rows) + (0 if gallery is None else zero_rows(columns))
-    named = [wanted.name for wanted in chosen]
-    return QueryScores(
-        {name: torch.cat(part).numpy() for name, part in zip(named, parts, strict=True)},
-        queries,
-        codes[queries],
-        torch.cat(rivals).numpy(),
-        {name: torch.cat(part).numpy() for name, part in zip(named, changes, strict=True)},
-        classes,
-        counts,
-    )
+    return QueryScores(found.scores, queries, codes[queries], found.rivals, found.changes, classes, counts)
+
+
+class _Found:
+    """The scores of so many queries, filled a block at a time, so that nothing is held twice."""
+
+    def __init__(self, n: int, names: Sequence[str]) -> None:
+        self.scores = {name: np.empty(n) for name in names}
+        self.changes = {name: np.empty((n, 0), dtype=np.float32) for name in names}
+        self.rivals = np.empty((n, 0), dtype=np.int32)
+        self._filled = 0
+
+    def add(self, ranked: Relevant, codes: Tensor, chosen: Sequence[_Wanted]) -> None:
+        """The next queries, with their classes (rows,)."""
+        n, width = len(self.rivals), ranked.rivals.shape[1]
+        if self._filled == 0:
+            self.rivals = np.empty((n, width), dtype=np.int32)
+            self.changes = {name: np.empty((n, width), dtype=np.float32) for name in self.changes}
+        here = slice(self._filled, self._filled + len(codes))
+        self._filled = here.stop
+        # The own class stands for no rival: a change of 0 there says nothing.
+        self.rivals[here] = torch.where(ranked.rivals < 0, codes[:, None], ranked.rivals).cpu().numpy()
+        without = ranked.without_rivals()
+        for wanted in chosen:
+            own = wanted.scores(ranked)
+            self.scores[wanted.name][here] = own.cpu().numpy()
+            moved = wanted.scores(without).view(-1, len(own)) - own
+            self.changes[wanted.name][here] = moved.T.float().cpu().numpy()
 
 
 def _own_places(ids: Any, gallery_ids: Any, n: int, m: int) -> NDArray[np.int64] | None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from likewise.search.keys import Keys
 from likewise.table.chunks import CHUNK, cells_up_to, chunk_minima
 
-__all__ = ["Filled", "fill", "nearest_in"]
+__all__ = ["Filled", "fill", "in_order", "nearest_in"]
 
 _SPARE = 8  # chunks looked at beyond k, so that rounding and ties at the boundary rarely need all of them
 _TILE = 65536  # columns of one product
@@ -54,7 +54,7 @@ def nearest_in(filled: Filled, keys: Keys, k: int, *, distances: bool) -> tuple[
     if not keys.few:
         return _by_distance(filled, keys, k)
     slack = keys.slack(filled.start, filled.stop)
-    values, indices = _in_order(filled, keys, *_up_to_kth(filled, slack, k), slack)
+    values, indices = in_order(filled.start, keys, *_up_to_kth(filled, slack, k), slack)
     if indices.shape[1] < k:
         gap = torch.full((len(indices), k - indices.shape[1]), -1, device=indices.device)
         values, indices = torch.cat([values, gap.to(values.dtype)], 1), torch.cat([indices, gap], 1)
@@ -127,10 +127,8 @@ def _within(read: Tensor, bound: Tensor, chunks: Tensor | None) -> tuple[Tensor,
     return values, indices.gather(1, order)
 
 
-def _in_order(
-    filled: Filled, keys: Keys, values: Tensor, indices: Tensor, slack: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Keys and indices in order of exact distances, equal ones by the lower index."""
+def in_order(start: int, keys: Keys, values: Tensor, indices: Tensor, slack: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and indices of rows from ``start`` in order of exact distances, equal ones by the lower index."""
     close = (values[:, 1:] - values[:, :-1] <= slack[:, None]) & (indices[:, 1:] >= 0)
     rows = close.any(1).nonzero().squeeze(1)
     if len(rows) == 0:
@@ -141,7 +139,7 @@ def _in_order(
     unsure = torch.cat([near, none], 1) | torch.cat([none, near], 1)
     row, place = unsure.nonzero(as_tuple=True)
     exact = torch.zeros(some.shape, dtype=torch.float64, device=values.device)
-    exact[row, place] = keys.of_pairs(filled.start + rows[row], some[row, place], values[rows[row], place])
+    exact[row, place] = keys.of_pairs(start + rows[row], some[row, place], values[rows[row], place])
     # Sorted by index, then stably by distance, then stably by group.
     by_index = torch.where(some < 0, keys.n_columns, some).argsort(1)
     order = by_index.gather(1, exact.gather(1, by_index).argsort(dim=1, stable=True))

@@ -22,8 +22,10 @@ from likewise import distances as known
 from likewise.distances import Bilinear, Distance
 from likewise.errors import DataError, InputError
 from likewise.search.candidates import Filled, fill, nearest_in
-from likewise.search.keys import keys_of
+from likewise.search.keys import Keys, keys_of
+from likewise.search.symmetric import Symmetric, symmetric
 from likewise.table.chunks import CHUNK
+from likewise.table.hinges import ranks_below
 
 __all__ = ["NeighbourBlock", "Neighbours", "distance_from_name", "nearest", "nearest_blocks", "vectors"]
 
@@ -35,6 +37,7 @@ _NAMED: dict[str, type[Distance]] = {
     "squared_euclidean": known.SquaredEuclidean,
 }
 _BLOCK_BYTES = 64_000_000
+_MOST_ALONE = 16  # rows of a block that are asked one by one
 
 
 class Neighbours(NamedTuple):
@@ -44,19 +47,17 @@ class Neighbours(NamedTuple):
     indices: Tensor
 
 
-@dataclass(frozen=True)
-class NeighbourBlock:
-    """The neighbours of queries ``start`` to ``stop``, and ``keys`` (rows, m or more).
+class NeighbourBlock(NamedTuple):
+    """The neighbours of queries ``start`` to ``stop``, and the ``ranks`` (rows, p) of their members.
 
-    Keys order the whole gallery as distances do, up to rounding, with inf for what a query may not find
-    and for padding. They are valid until the next block is taken.
+    A rank is from 1, and 0 for none.
     """
 
     start: int
     stop: int
     distances: Tensor
     indices: Tensor
-    keys: Tensor
+    ranks: Tensor
 
 
 def distance_from_name(distance: str | Distance) -> Distance:
@@ -158,15 +159,21 @@ def nearest_blocks(
     exclude: Any = None,
     block_rows: int = 256,
     distances: bool = True,
+    members: Tensor | None = None,
 ) -> Iterator[NeighbourBlock]:
     """As :func:`nearest`, a block of queries at a time, so that no (n, k) table is ever held.
 
     With ``distances=False`` only the order is wanted: the distances of a block are empty, (rows, 0).
+    ``members`` int64 (n, p) are columns whose ranks are wanted, -1 for none: among the k nearest they are
+    exact, farther down columns whose distances agree to about six digits may count as nearer or farther.
+    Where queries are the gallery, and no query may find itself, only half of the products are taken.
+    Members must then be of both sides: j of i where i is of j.
     """
     measure = distance_from_name(distance)
-    rows, columns = vectors(queries, "queries"), vectors(gallery, "gallery")
+    rows = vectors(queries, "queries")
+    columns = rows if gallery is queries else vectors(gallery, "gallery")
     dtype = torch.promote_types(rows.dtype, columns.dtype)
-    rows, columns = rows.to(dtype), columns.to(dtype)
+    rows, columns = (rows, rows) if columns is rows else (rows.to(dtype), columns.to(dtype))
     if rows.shape[1] != columns.shape[1] and not isinstance(measure, Bilinear):
         raise DataError(
             f"queries and gallery must have the same dimension; found {rows.shape[1]} and {columns.shape[1]}"
@@ -176,18 +183,84 @@ def nearest_blocks(
     k = int(k)
     barred = _barred(exclude, len(rows), len(columns), columns.device)
     keys = keys_of(measure, rows, columns, k)
-    padded = -(-len(columns) // CHUNK) * CHUNK
-    size = max(1, min(block_rows, len(rows), _BLOCK_BYTES // (padded * keys.dtype.itemsize)))
-    table = torch.full((size, padded), torch.inf, dtype=keys.dtype, device=columns.device)
-    minima = torch.empty(size, padded // CHUNK, dtype=keys.dtype, device=columns.device)
-    for start in range(0, len(rows), size):
-        stop = min(start + size, len(rows))
-        filled = Filled(table[: stop - start], minima[: stop - start], start, stop)
-        fill(filled, keys)
-        if barred is not None:
-            filled.bar(barred[start:stop])
-        found = nearest_in(filled, keys, k, distances=distances)
-        yield NeighbourBlock(start, stop, found[0], found[1], filled.table)
+    wanted = _Wanted(keys, k, barred, members, distances)
+    size = max(1, min(block_rows, len(rows), _BLOCK_BYTES // (wanted.padded * keys.dtype.itemsize)))
+    walk = symmetric(keys, k, barred, members)
+    if walk is not None:
+        yield from wanted.of_walk(walk, size)
+    else:
+        yield from wanted.by_rows(size)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of a table: k columns of each row, or of some rows, and ranks of members."""
+
+    keys: Keys
+    k: int
+    barred: Tensor | None
+    members: Tensor | None
+    distances: bool
+
+    @property
+    def padded(self) -> int:
+        return -(-self.keys.n_columns // CHUNK) * CHUNK
+
+    def by_rows(self, size: int) -> Iterator[NeighbourBlock]:
+        """A block of whole rows at a time."""
+        keys = self.keys
+        table, minima = self._room(size)
+        for start in range(0, keys.n_rows, size):
+            stop = min(start + size, keys.n_rows)
+            yield self._block(Filled(table[: stop - start], minima[: stop - start], start, stop))
+
+    def of_walk(self, walk: Symmetric, size: int) -> Iterator[NeighbourBlock]:
+        """The same from a walk over half of the table, and by whole rows where it isn't sure."""
+        for start in range(0, self.keys.n_rows, size):
+            stop = min(start + size, self.keys.n_rows)
+            nearest_of_walk = walk.nearest(start, stop, self.k, distances=self.distances)
+            block = NeighbourBlock(start, stop, *nearest_of_walk, walk.ranks(start, stop))
+            unsure = walk.unsure[start:stop].nonzero().squeeze(1).tolist()
+            parts = [(row, row + 1) for row in unsure]
+            if len(parts) > _MOST_ALONE:
+                parts = [(unsure[0], unsure[-1] + 1)]
+            for first, last in parts:
+                table, minima = self._room(last - first)
+                again = self._block(Filled(table, minima, start + first, start + last))
+                for out, found_again in zip(block[2:], again[2:], strict=True):
+                    out[first:last] = found_again
+            yield block
+
+    def _room(self, size: int) -> tuple[Tensor, Tensor]:
+        """Whole rows with their padding, and the minima of their chunks."""
+        like = {"dtype": self.keys.dtype, "device": self.keys.device}
+        table = torch.full((size, self.padded), torch.inf, **like)
+        return table, torch.empty(size, self.padded // CHUNK, **like)
+
+    def _block(self, filled: Filled) -> NeighbourBlock:
+        start, stop = filled.start, filled.stop
+        fill(filled, self.keys)
+        if self.barred is not None:
+            filled.bar(self.barred[start:stop])
+        distances, indices = nearest_in(filled, self.keys, self.k, distances=self.distances)
+        members = indices[:, :0] if self.members is None else self.members[start:stop]
+        return NeighbourBlock(start, stop, distances, indices, _ranks(filled.table, indices, members))
+
+
+def _ranks(table: Tensor, indices: Tensor, members: Tensor) -> Tensor:
+    """Ranks of members: those among the neighbours found, and the rest by counting keys."""
+    there = members >= 0
+    found = (members[:, :, None] == indices[:, None, :]) & there[:, :, None]  # (rows, p, k)
+    ranks = torch.where(found.any(2), found.byte().argmax(2) + 1, 0)
+    missing = there & (ranks == 0)
+    rows = missing.any(1)
+    # A copy of some rows costs about what counting in the others does.
+    some = rows.nonzero().squeeze(1) if 4 * int(rows.sum()) < len(rows) else torch.arange(len(rows))
+    if bool(rows.any()):
+        keys = table if len(some) == len(rows) else table[some]
+        below = ranks_below(keys, members[some].masked_fill(~missing[some], -1))
+        ranks[some] = torch.where(missing[some], below + 1, ranks[some])
+    return ranks
 
 
 def _barred(exclude: Any, n_rows: int, n_columns: int, device: torch.device) -> Tensor | None:

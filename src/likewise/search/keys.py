@@ -17,13 +17,15 @@ from likewise.errors import DataError
 __all__ = ["Keys", "ProductKeys", "TableKeys", "keys_of"]
 
 _FEW = 64  # up to this k distances are taken by subtraction; beyond, the product is in float64
-_GATHER_ELEMENTS = 1_000_000
+_GATHER_ELEMENTS = 200_000  # of either side at once: in cache
 
 
 class Keys(ABC):
     """What one block of the table is filled with: numbers that order a row's columns as distances do."""
 
     dtype: torch.dtype
+    device: torch.device
+    n_rows: int
     n_columns: int
     few: bool  # whether so few columns are wanted that their distances are taken one by one
 
@@ -49,7 +51,7 @@ class ProductKeys(Keys):
 
     def __init__(self, distance: ProductDistance, rows: Tensor, columns: Tensor, *, few: bool) -> None:
         self.form = distance.form
-        self.n_columns = len(columns)
+        self.n_rows, self.n_columns, self.device = len(rows), len(columns), columns.device
         self.u = distance.features(rows)
         same = rows is columns and type(distance).column_features is ProductDistance.column_features
         self.v = self.u if same else distance.column_features(columns)
@@ -57,7 +59,7 @@ class ProductKeys(Keys):
         self.dtype = torch.float32 if few and self.u.dtype == torch.float32 else torch.float64
         self.centre = self._centre()
         self.keyed = (self.v - self.centre if bool(self.centre.any()) else self.v).to(self.dtype)
-        squares = torch.linalg.vector_norm(self.keyed, dim=1, dtype=torch.float64).square()
+        squares = _norms(self.keyed).square()
         self.widest = float(squares.max())
         # Of unit vectors |v|^2 / 2 is the same but for rounding: it needn't be added to find candidates.
         self.uneven = float(squares.max() - squares.min()) / 2
@@ -95,7 +97,7 @@ class ProductKeys(Keys):
     def slack(self, start: int, stop: int) -> Tensor:
         # A sum of d products in any order is off by at most d eps/2 sum|u_j v_j| (Higham 2002, 3.5);
         # the second term is the rounding of centring, and of distances to float32.
-        norm: Tensor = torch.linalg.vector_norm(self._rows(start, stop), dim=1, dtype=torch.float64)
+        norm = _norms(self.keyed[start:stop] if self.u is self.v else self._rows(start, stop))
         wide = self.widest**0.5
         product = torch.finfo(self.dtype).eps * (self.u.shape[1] + 2)
         slack = product * (norm * wide + self.widest / 2)
@@ -144,11 +146,20 @@ class ProductKeys(Keys):
         return out
 
 
+def _norms(rows: Tensor) -> Tensor:
+    """The norm of each row (n,) in float64, some rows at a time: no copy of all of them is made."""
+    step = max(1, _GATHER_ELEMENTS // rows.shape[1])
+    return torch.cat(
+        [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in rows.split(step)]
+    )
+
+
 class TableKeys(Keys):
     """The distances themselves, from :meth:`Distance.table`."""
 
     def __init__(self, distance: Distance, rows: Tensor, columns: Tensor, *, few: bool) -> None:
-        self.distance, self.rows, self.columns, self.n_columns = distance, rows, columns, len(columns)
+        self.distance, self.rows, self.columns = distance, rows, columns
+        self.n_rows, self.n_columns, self.device = len(rows), len(columns), columns.device
         self.dtype = distance.table(rows[:1], columns[:1]).dtype
         self.few = few
 

@@ -29,7 +29,9 @@ __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "t
 
 _SOURCES = tuple(
     Path(__file__).with_name(name)
-    for name in ("chunks.c", "exponentials.c", "hinges.c", "pairs.c", "small.c", "softmax.c")
+    for name in (
+        "chunks.c", "exponentials.c", "hinges.c", "pairs.c", "small.c", "softmax.c", "symmetric.c",
+    )  # fmt: skip
 )
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
