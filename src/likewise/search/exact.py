@@ -233,9 +233,9 @@ class _Wanted:
 
     def _room(self, size: int) -> tuple[Tensor, Tensor]:
         """Whole rows with their padding, and the minima of their chunks."""
-        like = {"dtype": self.keys.dtype, "device": self.keys.device}
-        table = torch.full((size, self.padded), torch.inf, **like)
-        return table, torch.empty(size, self.padded // CHUNK, **like)
+        dtype, device = self.keys.dtype, self.keys.device
+        table = torch.full((size, self.padded), torch.inf, dtype=dtype, device=device)
+        return table, torch.empty(size, self.padded // CHUNK, dtype=dtype, device=device)
 
     def _block(self, filled: Filled) -> NeighbourBlock:
         start, stop = filled.start, filled.stop

@@ -1,9 +1,9 @@
 """Passes over a tile of a table that equals its transpose: each of its cells serves its row and its column.
 
-They are in C only (:mod:`~likewise.table.compiled`): where there is no compiler, whoever needs them takes the
-whole table row by row instead. A tile (r, c) holds ``-u_i.v_j`` of rows from ``row`` and columns from
-``column`` on; the key by which column j is near row i is the cell and ``half[j]``, that of row i near column j
-the cell and ``half[i]``. A tile on the diagonal (``row == column``) serves its rows only.
+They are in C only (:mod:`~likewise.table.compiled`): where there is no compiler, whoever needs them takes
+the whole table row by row instead. A tile (r, c) holds ``-u_i.v_j`` of rows from ``row`` and columns from
+``column`` on. The key by which column j is near row i is the cell and ``half[j]``; that by which row i is
+near column j is the cell and ``half[i]``. A tile on the diagonal (``row == column``) serves its rows only.
 """
 
 from __future__ import annotations
