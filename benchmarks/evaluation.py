@@ -1,24 +1,31 @@
 """Evaluation beside its floor, the bare product of all embeddings, and beside pytorch-metric-learning.
 
     python benchmarks/evaluation.py [--n 10000] [--dimension 128 512] [--works NAME ...] [--json FILE]
+        [--oml PYTHON]
+
+The rows are added to FILE, each run with its environment, so that the whole can be measured in parts;
+`benchmarks/evaluation_page.py` makes the page.
 
 Random unit embeddings of five a class, the worst case for a ranking. Times are processor seconds of one
 thread, works in turn, the best of up to nine. "product" is one matrix product a block of 256 queries, with
 nothing done to it. "plain" is what one would write in PyTorch without this library: the product, topk, and a
 comparison of labels. "intervals" is what the report of scores that are already there costs; what the scores
 without each rival cost is part of the figures' own time. NMI is beside faiss's k-means alone at the same
-clusters, iterations and restarts.
+clusters, iterations and restarts. Open Metric Learning pins other packages: ``--oml`` names the Python of an
+environment of its own, and its time is held against the product in its own process.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from harness import best_of, environment, own_peak_megabytes, peak_megabytes, table, told, write_lines
+from harness import best_of, environment, own_peak_megabytes, peak_megabytes, table, told
 
 from likewise import evaluation
 from likewise.evaluation.clustering import kmeans_clusters
@@ -71,6 +78,7 @@ WORKS = {
     ),
 }
 USUAL = tuple(name for name in WORKS if name not in ("NMI", "k-means alone (faiss)"))
+
 _SCORES: dict[int, evaluation.QueryScores] = {}
 
 
@@ -89,6 +97,8 @@ def main() -> None:
     parser.add_argument("--dimension", type=int, nargs="+", default=[128])
     parser.add_argument("--works", nargs="+", choices=WORKS, default=list(USUAL), metavar="NAME")
     parser.add_argument("--seconds", type=float, default=20.0, help="of rounds, for each dimension")
+    parser.add_argument("--oml", help="the Python that has Open Metric Learning")
+    parser.add_argument("--limit", type=float, default=120.0, help="seconds that OML may take")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--memory-of", choices=WORKS, help="print this work's peak memory only")
     options = parser.parse_args()
@@ -102,10 +112,28 @@ def main() -> None:
     found = []
     for dimension in options.dimension:
         found += measured(options.n, dimension, options.works, options.seconds)
-        if options.json:
-            write_lines(options.json, found)
+        if options.oml:
+            found.append(of_oml(options.oml, options.n, dimension, options.limit))
+    if options.json:
+        with options.json.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in [environment(), *found]))
     print(table(found, COLUMNS))
     print(told(environment()))
+
+
+def of_oml(python: str, n: int, dimension: int, limit: float) -> dict[str, object]:
+    """The same data in OML's environment."""
+    row = {"n": n, "dimension": dimension, "work": "OML, top-K figures"}
+    command = [python, str(Path(__file__).with_name("oml_worker.py")), str(n), str(dimension)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=limit)
+    except subprocess.TimeoutExpired:
+        return row | {"seconds": f"none in {limit:.0f}"}
+    said = json.loads(done.stdout.splitlines()[-1])
+    versions = said["versions"]
+    row["work"] = f"OML {versions['open-metric-learning']} (torch {versions['torch']}), top-K figures"
+    row |= {"seconds": said["figures"], "of the product": said["figures"] / said["product"]}
+    return row | {"extra MB": said["megabytes"]}
 
 
 def measured(n: int, dimension: int, names: Sequence[str], seconds: float) -> list[dict[str, object]]:
