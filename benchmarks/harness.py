@@ -102,11 +102,12 @@ def environment() -> dict[str, Any]:
 
 
 def _command() -> str:
-    """The command line, without where its results went."""
+    """The command line, without where its results went and where things lie on this machine."""
     words = ["python", *sys.argv]
-    if "--out" in words:
-        place = words.index("--out")
-        del words[place : place + 2]
+    for option in ("--out", "--json", "--page", "--oml"):
+        if option in words:
+            place = words.index(option)
+            del words[place : place + 2]
     return " ".join(words)
 
 
