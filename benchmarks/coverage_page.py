@@ -63,7 +63,7 @@ These are verification's rates where sizes of classes have a Pareto tail (up to 
 of the alike pairs, and which they are changes from draw to draw. An interval misses where it is narrow: the
 classes that would have widened it were not drawn, and no interval can be made of classes that are not
 there. Reports say "few classes decide" of most of them (column "told %"). Figures whose unit is the query
-(recall, MAP@R) hold in the same world, and so would verification of pairs drawn alike from every class.
+(recall, MAP@R) hold in the same world.
 
 What was tried, on draws of its own (`benchmarks/coverage_skew.py`); "width" is the median one:
 
