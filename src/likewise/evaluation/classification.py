@@ -19,7 +19,7 @@ from torch import Tensor
 from likewise.distances import Distance
 from likewise.errors import InputError
 from likewise.evaluation.figures import Report
-from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer
+from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer, zero_vectors
 from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name, nearest_blocks, vectors
 
@@ -97,6 +97,7 @@ def classification(
         )
     unseen = int((~np.isin(codes, train_codes)).sum())
     counts = {"test items": len(rows), "training items": len(columns), "test items of unseen classes": unseen}
+    counts |= zero_vectors(measure, rows, columns)
     return Report("classification", found, counts)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from likewise.distances import Distance, Form, ProductDistance
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Report
-from likewise.evaluation.inputs import paired_vectors, positive_integer
+from likewise.evaluation.inputs import paired_vectors, positive_integer, zero_vectors
 from likewise.evaluation.intervals import jackknife_figure
 from likewise.search.exact import distance_from_name, vectors
 
@@ -136,6 +136,7 @@ def clustering(
             note="clusters held fixed",
         )
     counts = {"items": len(rows), "classes": len(classes), "clusters": len(np.unique(clusters))}
+    counts |= zero_vectors(measure, rows)
     return Report("clustering", found, counts, ("intervals hold the clusters fixed and leave out classes",))
 
 

@@ -30,6 +30,7 @@ from likewise.evaluation.inputs import (
     paired_vectors,
     positive_integer,
     sorted_distinct,
+    zero_vectors,
 )
 from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name
@@ -114,6 +115,7 @@ def few_shot(
     }
     if groups is not None:
         counts |= {"groups": len(pools), "classes": sum(map(len, pools))}
+    counts |= zero_vectors(measure, rows)
     title = f"few-shot, {ways}-way {shots}-shot"
     return Report(title, {"accuracy": _figure(trials)}, counts)
 

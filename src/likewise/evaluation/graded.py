@@ -18,7 +18,13 @@ from torch import Tensor
 from likewise.distances import Distance
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Report
-from likewise.evaluation.inputs import check_lengths, class_codes, class_codes_jointly, positive_integer
+from likewise.evaluation.inputs import (
+    check_lengths,
+    class_codes,
+    class_codes_jointly,
+    positive_integer,
+    zero_vectors,
+)
 from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name, nearest_blocks, vectors
 
@@ -124,7 +130,7 @@ def graded_retrieval(
     >>> round(report["ndcg"].value, 4), report["recall@1"].value
     (0.8302, 0.6666666666666666)
     """
-    rows = vectors(embeddings)
+    rows, measure = vectors(embeddings), distance_from_name(distance)
     columns = rows if gallery is None else vectors(gallery, "gallery")
     ks = [positive_integer(k, "ks") for k in ks]
     lookup = gains if callable(gains) else _matrix_gains(gains, len(rows), len(columns))
@@ -134,9 +140,7 @@ def graded_retrieval(
         check_lengths(len(codes), len(rows), "classes", "embeddings")
     exclude = torch.arange(len(rows)) if gallery is None else None
     parts, queries, firsts = [], [], []
-    blocks = nearest_blocks(
-        rows, columns, len(columns), distance=distance_from_name(distance), exclude=exclude, block_rows=64
-    )
+    blocks = nearest_blocks(rows, columns, len(columns), distance=measure, exclude=exclude, block_rows=64)
     for block in blocks:
         asked = np.arange(block.start, block.stop)
         gained = torch.as_tensor(np.array(lookup(asked), dtype=np.float64))
@@ -168,6 +172,7 @@ def graded_retrieval(
         figures[name] = linked_figure(values, asked_codes, rivals, unit=unit, note=note)
     n_asked = len(asked_codes)
     counts = {"queries": n_asked, "gallery": len(columns), "queries without a match": len(rows) - n_asked}
+    counts |= zero_vectors(measure, *([rows] if gallery is None else [rows, columns]))
     return Report("graded retrieval", figures, counts, ("intervals hold the gallery fixed",))
 
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from likewise.distances import Cosine, Distance
 from likewise.errors import DataError, InputError
 from likewise.search.exact import vectors
 
@@ -25,7 +26,7 @@ __all__ = [
     "paired_vectors",
     "positive_integer",
     "sorted_distinct",
-    "zero_rows",
+    "zero_vectors",
 ]
 
 _Codes = NDArray[np.int64]
@@ -135,6 +136,11 @@ def sorted_distinct(values: NDArray[Any]) -> NDArray[Any]:
     return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])] if len(ordered) else ordered
 
 
-def zero_rows(rows: Tensor) -> int:
-    """How many rows are all zero: without a direction, under cosine at 1/2 from everything."""
-    return int((~torch.any(rows != 0, dim=1)).sum())
+def zero_vectors(distance: Distance, *tables: Tensor) -> dict[str, int]:
+    """Under cosine how many rows are all zero, which have no direction and lie at 1/2 from everything.
+
+    For the counts of a report: ``{"zero vectors": n}``, or nothing where the distance is another.
+    """
+    if not isinstance(distance, Cosine):
+        return {}
+    return {"zero vectors": sum(int((~torch.any(rows != 0, dim=1)).sum()) for rows in tables)}

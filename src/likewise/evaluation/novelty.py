@@ -11,7 +11,7 @@ from likewise.distances import Distance
 from likewise.errors import DataError
 from likewise.evaluation.curves import ErrorCurve, PairPart
 from likewise.evaluation.figures import Report
-from likewise.evaluation.inputs import check_lengths, class_codes_jointly
+from likewise.evaluation.inputs import check_lengths, class_codes_jointly, zero_vectors
 from likewise.evaluation.intervals import jackknife_figure
 from likewise.search.exact import distance_from_name, nearest, vectors
 
@@ -61,7 +61,8 @@ def novelty(
     if known.all() or not known.any():
         found = "known" if known.all() else "novel"
         raise DataError(f"labels must hold classes that the gallery has and others; found {found} ones only")
-    found_distances = nearest(rows, columns, neighbours, distance=distance_from_name(distance)).distances
+    measure = distance_from_name(distance)
+    found_distances = nearest(rows, columns, neighbours, distance=measure).distances
     scores = found_distances[:, -1].double().cpu().numpy()
     curve = ErrorCurve.of(scores, known)
     left_out = []
@@ -75,4 +76,5 @@ def novelty(
         "novel queries": int((~known).sum()),
         "gallery": len(columns),
     }
+    counts |= zero_vectors(measure, rows, columns)
     return Report("open set", {"auroc": jackknife_figure(curve.auc(), np.array(left_out))}, counts)

@@ -20,6 +20,7 @@ from likewise.evaluation.inputs import (
     paired_vectors,
     positive_integer,
     sorted_distinct,
+    zero_vectors,
 )
 from likewise.evaluation.intervals import jackknife_figure
 from likewise.search.exact import distance_from_name
@@ -43,7 +44,8 @@ class VerificationPairs:
     """Pairs of items, with what :func:`likewise.evaluation.verification` reads of them.
 
     ``left`` and ``right`` are positions in the embeddings, ``left_classes`` and ``right_classes`` the
-    classes there as numbers; every array is (n_pairs,).
+    classes there as numbers; every array is (n_pairs,). ``zero_vectors`` is how many embeddings had no
+    direction, under cosine.
     """
 
     distances: NDArray[np.floating[Any]]
@@ -52,6 +54,7 @@ class VerificationPairs:
     right: _Integers
     left_classes: _Integers
     right_classes: _Integers
+    zero_vectors: int = 0
 
 
 @torch.no_grad()
@@ -110,6 +113,7 @@ def verification_pairs(
         right.astype(np.int64),
         codes[left],
         codes[right],
+        zero_vectors(measure, rows).get("zero vectors", 0),
     )
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from likewise.distances import Distance
 from likewise.errors import DataError
 from likewise.evaluation.figures import Report
-from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer
+from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer, zero_vectors
 from likewise.evaluation.intervals import linked_figure
 from likewise.search.exact import distance_from_name, nearest_blocks, vectors
 
@@ -82,7 +82,8 @@ def reidentification(
     found: dict[str, list[Tensor]] = {}
     asked, rivals = [], []
     changes: dict[str, list[Tensor]] = {}
-    blocks = nearest_blocks(rows, columns, len(columns), distance=distance_from_name(distance), block_rows=64)
+    measure = distance_from_name(distance)
+    blocks = nearest_blocks(rows, columns, len(columns), distance=measure, block_rows=64)
     for block in blocks:
         own, seen = who[block.start : block.stop, None], where[block.start : block.stop, None]
         indices = block.indices.cpu()
@@ -117,6 +118,7 @@ def reidentification(
         "classes": len(np.unique(classes)),
         "queries that no other camera saw": len(rows) - len(queries),
     }
+    counts |= zero_vectors(measure, rows, columns)
     return Report("re-identification", figures, counts)
 
 

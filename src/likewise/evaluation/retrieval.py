@@ -34,7 +34,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.distances import Cosine, Distance
+from likewise.distances import Distance
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Figure, Report
 from likewise.evaluation.inputs import (
@@ -42,7 +42,7 @@ from likewise.evaluation.inputs import (
     class_codes,
     class_codes_jointly,
     positive_integer,
-    zero_rows,
+    zero_vectors,
 )
 from likewise.evaluation.intervals import linked_figure
 from likewise.evaluation.ranks import Relevant, ranked_blocks
@@ -338,8 +338,7 @@ def retrieval_scores(
     }
     if ids is not None and exclude is not None:
         counts["queries in the gallery"] = int((exclude >= 0).sum())
-    if isinstance(measure, Cosine):
-        counts["zero vectors"] = zero_rows(rows) + (0 if gallery is None else zero_rows(columns))
+    counts |= zero_vectors(measure, *([rows] if gallery is None else [rows, columns]))
     return QueryScores(found.scores, queries, codes[queries], found.rivals, found.changes, classes, counts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,12 +62,13 @@ def evaluate_embeddings(
             out[task] = retrieval(rows, names, distance=distance)
         elif task == "verification":
             pairs = verification_pairs(rows, names, seed=seed, distance=distance)
-            out[task] = verification(
+            report = verification(
                 pairs.distances,
                 pairs.same,
                 left_classes=pairs.left_classes,
                 right_classes=pairs.right_classes,
             )
+            out[task] = replace(report, counts={**report.counts, "zero vectors": pairs.zero_vectors})
         elif task == "few_shot":
             able = int((np.bincount(codes) >= 2).sum())
             out[task] = few_shot(rows, names, ways=max(2, min(ways, able)), seed=seed, distance=distance)
