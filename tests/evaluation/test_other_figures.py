@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import t
+from scipy.stats import skew, t
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid, NearestNeighbors
@@ -121,8 +121,6 @@ def test_effective_rank_counts_directions():
 
 
 def test_hubness_equals_skewness_of_neighbour_counts():
-    from scipy.stats import skew
-
     embeddings = np.random.default_rng(6).normal(size=(80, 30))
     near = NearestNeighbors(n_neighbors=10).fit(embeddings).kneighbors(return_distance=False)
     times = np.bincount(near.ravel(), minlength=80)
@@ -140,6 +138,36 @@ def test_collapse_is_alarmed():
     assert point.collapsed and "mean" in point.alarms[0]
     assert line.collapsed and "directions" in line.alarms[0]
     assert not embedding_health(generator.normal(size=(30, 8)), labels).collapsed
+
+
+def test_collapse_under_cosine_is_alarmed_where_spread_is_small_beside_the_norm():
+    """At a spread of 0.006 of the norm all items lie within cosine distances of some 1e-5."""
+    generator = np.random.default_rng(8)
+    near = embedding_health(1 + 0.006 * generator.normal(size=(60, 8)), np.repeat(np.arange(20), 3))
+    assert near.collapsed and near.spread == pytest.approx(0.006, rel=0.1)
+
+
+def test_health_is_given_with_intervals_that_leave_out_classes():
+    """Of fewer than twenty classes each is left out: the figures of the rest are taken anew here."""
+    from likewise.evaluation.intervals import jackknife_figure
+
+    embeddings, labels = blobs(9, n_classes=9, per_class=6)
+    health = embedding_health(embeddings, labels)
+    rest = [embedding_health(embeddings[labels != c], labels[labels != c]) for c in range(9)]
+    slack = {"alignment": 1e-9, "uniformity": 1e-9, "spread": 1e-9, "effective_rank": 0.35}
+    for name, within in slack.items():
+        anew = jackknife_figure(
+            getattr(health, name), np.array([getattr(each, name) for each in rest]), bounds=(-np.inf, np.inf)
+        )
+        found = health.report[name]
+        assert found.value == getattr(health, name) and found.note == "few classes"
+        # Directions are held fixed for the effective rank: its interval is that of the first order.
+        assert found.high - found.value == pytest.approx(anew.high - anew.value, rel=within)
+    # Hubness: without a class's items and its queries, the others keeping their neighbours.
+    near = NearestNeighbors(n_neighbors=10).fit(embeddings).kneighbors(return_distance=False)
+    left_out = [skew(np.bincount(near[labels != c].ravel(), minlength=54)[labels != c]) for c in range(9)]
+    anew = jackknife_figure(health.hubness, np.array(left_out), bounds=(-np.inf, np.inf))
+    assert health.report["hubness"].low == pytest.approx(anew.low)
 
 
 def test_controls_are_rescaled_on_the_training_rows():

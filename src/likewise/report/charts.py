@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -49,7 +49,7 @@ def roc_chart(curves: Sequence[Curve]) -> Markup:
         axes.set(xlim=(max(least, 1e-6), 1), ylim=(0, 1.01))
         axes.set_xlabel("false accepts, of unlike pairs", color=theme.faint)
         axes.set_ylabel("true accepts, of alike pairs", color=theme.faint)
-        _legend(axes, theme, "lower right")
+        _legend(axes, theme)
 
     return _chart(
         "ROC", draw, "ROC: the part of alike pairs accepted against the part of unlike pairs accepted"
@@ -74,7 +74,7 @@ def det_chart(curves: Sequence[Curve]) -> Markup:
         axes.set(xlim=ends, ylim=ends)
         axes.set_xlabel("false accepts", color=theme.faint)
         axes.set_ylabel("false rejects", color=theme.faint)
-        _legend(axes, theme, "lower left")
+        _legend(axes, theme)
 
     return _chart(
         "DET", draw, "DET: false rejects against false accepts; where a curve meets the diagonal is the EER"
@@ -160,8 +160,8 @@ def _colours(theme: Theme) -> tuple[str, str, str]:
     return theme.same, theme.different, theme.faint
 
 
-def _legend(axes: Axes, theme: Theme, place: Literal["lower right", "lower left"]) -> None:
-    axes.legend(loc=place, frameon=False, labelcolor=theme.ink, fontsize=10)
+def _legend(axes: Axes, theme: Theme) -> None:
+    axes.legend(loc="best", frameon=False, labelcolor=theme.ink, fontsize=10)
 
 
 def _thinned(points: OperatingPoints) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

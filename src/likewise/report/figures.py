@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from likewise.errors import InputError
@@ -227,6 +228,9 @@ def _panel(axes: Axes, pairs: PairDistances, theme: Theme) -> None:
     )
     axes.set_xlabel("distance of a pair  (nearer is more alike)", color=theme.faint)
     axes.tick_params(colors=theme.faint)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
+    axes.xaxis.get_offset_text().set_color(theme.faint)
     axes.spines["bottom"].set_color(theme.faint)
     places = [_peak(height) for height in heights]
     if abs(places[0][0] - places[1][0]) < 0.36 and abs(places[0][1] - places[1][1]) < 0.10 * top:

@@ -16,6 +16,8 @@ from likewise.data import Records
 from likewise.errors import DataError, InputError
 from likewise.evaluation import (
     DataRead,
+    Figure,
+    Health,
     Report,
     embedding_health,
     evaluate_embeddings,
@@ -99,8 +101,10 @@ def run_report(
         _judge(_TITLES[name], control.embeddings, control.distance, records, seed)
         for name, control in controls.made.items()
     ]
+    health = _healthy(subject, records.labels)
+    alarms = () if isinstance(health, str) else health.alarms
     sections = [
-        _caution(model, records, judged, reads, controls.notes),
+        _caution(model, records, judged, reads, [*alarms, *controls.notes]),
         _neighbours(subject),
         _distances(subject, judged[1:2]),
         _operating(subject, judged[1:2]),
@@ -116,7 +120,7 @@ def run_report(
             "Pairs that the distance gets most wrong. Look here first: some are wrong labels.",
             pieces=hardest_pairs(subject),
         ),
-        _health(subject, records.labels),
+        _health(health),
         _data_card(model, records, subject),
         _made(model, seed),
     ]
@@ -307,23 +311,35 @@ def _confusion(subject: Subject) -> Section:
     )
 
 
-def _health(subject: Subject, labels: NDArray[Any]) -> Section:
+def _healthy(subject: Subject, labels: NDArray[Any]) -> Health | str:
+    """The health of the embeddings, of some thousand of them, or why it can't be told."""
     rows = np.random.default_rng(subject.seed).permutation(len(subject))[:_SAMPLE]
     try:
-        health = embedding_health(subject.embeddings[rows], labels[rows])
+        return embedding_health(subject.embeddings[rows], labels[rows])
     except InputError as error:
-        return Section("Embedding health", f"Can't be told: {error}.")
+        return str(error)
+
+
+def _health(health: Health | str) -> Section:
+    if isinstance(health, str):
+        return Section("Embedding health", f"Can't be told: {health}.")
+    told = {name: _with_interval(figure) for name, figure in health.report.items()}
     facts = {
-        "alignment": f"{health.alignment:.3f}: mean squared distance within classes at unit length; smaller "
+        "alignment": f"{told['alignment']}: mean squared distance within classes at unit length; smaller "
         "is tighter",
-        "uniformity": f"{health.uniformity:.2f}: 0 is all in one point, -4 is spread as evenly as can be",
-        "directions in use": f"{health.effective_rank:.1f} of {health.dimension} (effective rank)",
-        "hubness": f"{health.hubness:.2f}: above 1 a few items are everybody's neighbours",
-        "spread": f"{health.spread:.3f} of the mean norm",
+        "uniformity": f"{told['uniformity']}: 0 is all in one point, -4 is spread as evenly as can be",
+        "directions in use": f"{told['effective_rank']} of {health.dimension} (effective rank)",
+        "hubness": f"{told['hubness']}: above 1 a few items are everybody's neighbours",
+        "spread": f"{told['spread']} of the mean norm",
     }
     alarms = "".join(f'<p class="alarm">{escape(alarm)}</p>' for alarm in health.alarms)
     said = "An alarm was raised." if health.alarms else "No alarm: the embedding hasn't collapsed."
+    said += " In brackets: 95 % intervals over classes."
     return Section("Embedding health", said, facts=facts, pieces=[Markup(alarms)] if alarms else [])
+
+
+def _with_interval(figure: Figure) -> str:
+    return f"{figure.value:.3g} [{figure.low:.3g}, {figure.high:.3g}]"
 
 
 def _data_card(model: Model, records: Records, subject: Subject) -> Section:
