@@ -111,7 +111,13 @@ def test_equals_other_libraries_where_definitions_agree():
     embeddings, labels = generator.normal(size=(120, 5)), generator.integers(0, 9, 120)
     ours = retrieval(embeddings, labels, figures=["map@r", "r_precision", "recall@1", "mrr", "map", "ndcg"])
     calculator = AccuracyCalculator(
-        include=("mean_average_precision_at_r", "r_precision", "precision_at_1", "mean_reciprocal_rank"),
+        include=(
+            "mean_average_precision",
+            "mean_average_precision_at_r",
+            "r_precision",
+            "precision_at_1",
+            "mean_reciprocal_rank",
+        ),
         k=119,
         knn_func=CustomKNN(LpDistance(normalize_embeddings=False)),
     )
@@ -120,6 +126,7 @@ def test_equals_other_libraries_where_definitions_agree():
     assert ours["r_precision"].value == pytest.approx(theirs["r_precision"])
     assert ours["recall@1"].value == pytest.approx(theirs["precision_at_1"])
     assert ours["mrr"].value == pytest.approx(theirs["mean_reciprocal_rank"])
+    assert ours["map"].value == pytest.approx(theirs["mean_average_precision"])
     precisions, gains = [], []
     for i in range(120):
         others = np.arange(120) != i

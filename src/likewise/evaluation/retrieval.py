@@ -21,6 +21,14 @@ Conventions, on which published numbers differ:
 Every figure is a mean over queries; its interval is over classes, and knows that a query moves with its
 own class and with the classes of the nearest items of others. ``map``, ``mrr`` and
 ``ndcg`` read the whole ranking and are given only when asked for by name.
+
+Other libraries: pytorch-metric-learning's ``mean_average_precision``, ``mean_average_precision_at_r``,
+``r_precision``, ``precision_at_1`` and ``mean_reciprocal_rank`` are ``map``, ``map@r``, ``r_precision``,
+``recall@1`` and ``mrr`` where its ``k`` is the whole gallery; with a smaller one what lies beyond k counts
+as not found. scikit-learn's ``average_precision_score`` and ``ndcg_score`` take items of equal scores
+together. Open Metric Learning's ``map@k`` divides by the matches among the k nearest, not by R, and a query
+with nothing to find scores 1 there. torchmetrics takes scores of 0 or less, so all negated distances, for
+not retrieved.
 """
 
 from __future__ import annotations

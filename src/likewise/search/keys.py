@@ -149,9 +149,8 @@ class ProductKeys(Keys):
 def _norms(rows: Tensor) -> Tensor:
     """The norm of each row (n,) in float64, some rows at a time: no copy of all of them is made."""
     step = max(1, _GATHER_ELEMENTS // rows.shape[1])
-    return torch.cat(
-        [torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in rows.split(step)]
-    )
+    parts = [rows[start : start + step] for start in range(0, len(rows), step)]
+    return torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in parts])
 
 
 class TableKeys(Keys):
