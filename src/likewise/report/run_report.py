@@ -19,6 +19,7 @@ from likewise.evaluation import (
     Figure,
     Health,
     Report,
+    calibration,
     embedding_health,
     evaluate_embeddings,
     model_controls,
@@ -265,15 +266,17 @@ def _calibrated(subject: Subject, model: Model) -> list[Section]:
     count = min(len(alike), len(unlike))
     generator = np.random.default_rng(subject.seed)
     rows = np.concatenate([generator.permutation(kind)[:count] for kind in (alike, unlike)])
-    bins = reliability(model.calibration.probability(pairs.distances[rows]), pairs.same[rows])
-    there = bins.count > 0
-    gap = float(np.abs(bins.probability - bins.alike)[there] @ bins.count[there] / bins.count.sum())
+    told, same = model.calibration.probability(pairs.distances[rows]), pairs.same[rows]
+    bins = reliability(told, same)
+    sides = {"left_classes": pairs.left_classes[rows], "right_classes": pairs.right_classes[rows]}
+    error = calibration(told, same, **sides)["ece"]
+    points = f"{100 * error.value:.1f} points, {100 * error.low:.1f} to {100 * error.high:.1f},"
     return [
         Section(
             "Reliability",
             f"When the model says that a pair is alike with some probability, is it so as often? On average "
-            f"it is {100 * gap:.1f} points off (expected calibration error, on as many alike as unlike "
-            "pairs). The grey bars show how often each probability was told.",
+            f"it is {points} off (expected calibration error with its 95 % interval over classes, on as many "
+            "alike as unlike pairs). The grey bars show how often each probability was told.",
             pieces=[Markup(f'<div class="panels">{reliability_chart(bins).html}</div>')],
         )
     ]
