@@ -15,6 +15,8 @@ from harness import ROOT, table, told
 
 COLUMNS = ("n", "dimension", "work", "seconds", "of the product", "extra MB")
 TARGETS = {"top-K and R figures": 1.2, "full-rank figures": 2.5}
+BARE = "the same without intervals"
+BARE = "the same without intervals"
 MOST_MEGABYTES, MOST_INTERVALS, MOST_NMI = 100.0, 0.10, 1.05
 Row = dict[str, Any]
 
@@ -25,9 +27,9 @@ Made by `benchmarks/evaluation_page.py` from what `benchmarks/evaluation.py` wro
 
 Random unit embeddings, five a class, one thread, processor seconds; the best of the rounds that fitted in
 the time. "of the product" is how many times the bare product of all embeddings it takes, measured in the
-same process; the product's own "extra MB" are one block of 256 of its rows. "intervals" is what the report
-of scores that are there costs. What OML calls mean average precision is another definition than ours, so it
-is held against no figure here.
+same process; the product's own "extra MB" are one block of 256 of its rows. "the same without intervals"
+tries no class without its rivals. What OML calls mean average precision is another definition than ours, so
+it is held against no figure here.
 
 {runs}
 
@@ -78,9 +80,9 @@ def verdicts(rows: Sequence[Row]) -> list[Row]:
         if work in TARGETS:
             aim(n, d, work, row["of the product"], TARGETS[work], "products")
             aim(n, d, f"{work}, memory", row["extra MB"], MOST_MEGABYTES, "MB")
-            if work == "top-K and R figures" and (n, d, "intervals") in by_work:
-                part = by_work[n, d, "intervals"]["seconds"] / row["seconds"]
-                aim(n, d, "intervals", part, MOST_INTERVALS, "of the figures")
+            if work == "top-K and R figures" and (n, d, BARE) in by_work:
+                part = row["seconds"] / by_work[n, d, BARE]["seconds"] - 1
+                aim(n, d, "what intervals add", part, MOST_INTERVALS, "of the figures without")
         if work == "NMI":
             alone = by_work[n, d, "k-means alone (faiss)"]["seconds"]
             aim(n, d, work, row["seconds"] / alone, MOST_NMI, "of k-means")

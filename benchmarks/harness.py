@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import subprocess
 import sys
 import time
@@ -108,7 +109,7 @@ def _command() -> str:
         if option in words:
             place = words.index(option)
             del words[place : place + 2]
-    return " ".join(words)
+    return shlex.join(words)
 
 
 def _processor() -> str:

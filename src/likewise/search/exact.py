@@ -37,6 +37,7 @@ _NAMED: dict[str, type[Distance]] = {
     "squared_euclidean": known.SquaredEuclidean,
 }
 _BLOCK_BYTES = 64_000_000
+_WALKED = 1024  # rows of a block whose table isn't held
 _MOST_ALONE = 16  # rows of a block that are asked one by one
 
 
@@ -187,7 +188,7 @@ def nearest_blocks(
     size = max(1, min(block_rows, len(rows), _BLOCK_BYTES // (wanted.padded * keys.dtype.itemsize)))
     walk = symmetric(keys, k, barred, members)
     if walk is not None:
-        yield from wanted.of_walk(walk, size)
+        yield from wanted.of_walk(walk, max(size, min(_WALKED, len(rows))))
     else:
         yield from wanted.by_rows(size)
 
