@@ -40,7 +40,9 @@ def pictures(names: list[str], per_class: int = 8, seed: int = 0) -> Records:
     X = generator.uniform(0, 0.4, size=(len(y), 6, 6)).astype(np.float32)
     for row, code in enumerate(y):
         X[row, code % 6, code // 6 * 2 : code // 6 * 2 + 3] += 1
-    return records_from_arrays(X, np.array(names)[y], name="patches")
+    return records_from_arrays(
+        X, np.array(names)[y], name="patches:" + "of-a-name-that-no-narrow-line-holds" * 2
+    )
 
 
 def model_for(records: Records, **changes: object) -> Model:

@@ -64,7 +64,7 @@ def det_chart(curves: Sequence[Curve]) -> Markup:
 
     def draw(axes: Axes, theme: Theme) -> None:
         for curve, line, colour in zip(curves, _LINES, _colours(theme), strict=False):
-            far, frr = (np.clip(rate, 5e-4, 0.7) for rate in _thinned(curve.points))
+            far, frr = (np.clip(rate, 1e-6, 1 - 1e-6) for rate in _thinned(curve.points))  # the axes cut
             axes.plot(norm.ppf(far), norm.ppf(frr), line, color=colour, linewidth=1.8, label=curve.title)
         ends = norm.ppf([5e-4, 0.7])
         axes.plot(ends, ends, color=theme.faint, linewidth=0.8)

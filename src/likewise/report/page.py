@@ -72,7 +72,7 @@ _CSS = """
 * { box-sizing: border-box }
 body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 62rem; background: var(--back);
   color: var(--ink); font: 1rem/1.55 system-ui, sans-serif }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0 }
+h1 { font-size: 1.6rem; line-height: 1.25; margin: .5rem 0 } h1, p, li { overflow-wrap: anywhere }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem }
 p { max-width: 44rem; margin: .4rem 0 }
 .lead { font-size: 1.1rem } .faint { color: var(--faint); font-size: .9rem }

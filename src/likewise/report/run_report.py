@@ -105,7 +105,7 @@ def run_report(
     health = _healthy(subject, records.labels)
     alarms = () if isinstance(health, str) else health.alarms
     sections = [
-        _caution(model, records, judged, reads, [*alarms, *controls.notes]),
+        _caution(model, records, judged, reads, alarms, controls.notes),
         _neighbours(subject),
         _distances(subject, judged[1:2]),
         _operating(subject, judged[1:2]),
@@ -168,10 +168,12 @@ def _caution(
     records: Records,
     judged: Sequence[_Judged],
     reads: Sequence[DataRead],
+    alarms: Sequence[str],
     notes: Sequence[str],
 ) -> Section:
     own = judged[0]
     lines = [reads_sentence(reads, records.fingerprint)]
+    lines += [f"The embedding is {alarm}." for alarm in alarms]
     seen = sorted(set(map(str, model.classes)) & set(map(str, records.classes.tolist())))
     if seen:
         lines.append(
@@ -353,14 +355,19 @@ def _data_card(model: Model, records: Records, subject: Subject) -> Section:
     facts = {
         "name": records.name,
         "items": f"{len(records):,}",
-        "classes": f"{len(records.classes):,}, of {sizes.min():,} to {sizes.max():,} items "
-        f"(half of them of {int(np.median(sizes)):,} or fewer)",
+        "classes": f"{len(records.classes):,}, of {_of_sizes(sizes)}",
         "item": " x ".join(map(str, records.item_shape)) or "text",
         "near duplicates": f"{len(twins):,} pairs{of}, by the model's distance (likewise audit shows them)",
         "fingerprint": records.fingerprint[:16],
         "classes known from training": f"{len(set(map(str, model.classes)) & set(subject.names)):,} by name",
     }
     return Section("Data card", facts=facts)
+
+
+def _of_sizes(sizes: NDArray[np.int64]) -> str:
+    if sizes.min() == sizes.max():
+        return f"{sizes.min():,} items each"
+    return f"{sizes.min():,} to {sizes.max():,} items (half of them of {int(np.median(sizes)):,} or fewer)"
 
 
 def _made(model: Model, seed: int) -> Section:
