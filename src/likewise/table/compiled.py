@@ -27,12 +27,8 @@ from torch import Tensor
 
 __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
-_SOURCES = tuple(
-    Path(__file__).with_name(name)
-    for name in (
-        "chunks.c", "exponentials.c", "hinges.c", "pairs.c", "small.c", "softmax.c", "symmetric.c",
-    )  # fmt: skip
-)
+_KERNELS = ("chunks", "exponentials", "hinges", "pairs", "small", "softmax", "symmetric")
+_SOURCES = tuple(Path(__file__).with_name(f"{name}.c") for name in _KERNELS)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
 _TYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "d": ctypes.c_double}
