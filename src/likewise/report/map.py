@@ -85,7 +85,10 @@ for (const place of document.querySelectorAll('.map')) {
     pen.globalAlpha = 1;
     place.dataset.drawn = inside.length;
   }
-  const later = () => requestAnimationFrame(draw);
+  // Once for all that is due, at the next frame; where the browser shows none, a moment later all the same.
+  let due = false;
+  const now = () => { if (due) { due = false; draw(); } };
+  const later = () => { due = true; requestAnimationFrame(now); setTimeout(now, 100); };
   function zoom(factor, x, y) {
     const [w, h] = size(), k = base() * view.scale;
     const px = view.x + (x - w / 2) / k, py = view.y - (y - h / 2) / k;
