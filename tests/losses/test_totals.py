@@ -96,7 +96,6 @@ def test_tiles_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_intra_pair_equals_pytorch_metric_learning() -> None:
-    """Its HistogramLoss indexes by lists, which PyTorch reads otherwise from 2.9 on, so it isn't compared."""
     x = torch.randn(12, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     labels = torch.arange(12) // 3
     found = IntraPair()(x, labels)
