@@ -16,7 +16,7 @@ from likewise.relations import Quadruplets
 from reference.losses import reduced
 from reference.tables import PlainTable, random_tables
 
-TABLES = [table for table in random_tables(80, seed=23) if not isinstance(table.relation, Quadruplets)]
+TABLES = [table for table in random_tables(220, seed=23) if not isinstance(table.relation, Quadruplets)]
 
 
 def terms(table: PlainTable, x: Tensor, angle: float) -> list[list[tuple[str, Tensor]]]:

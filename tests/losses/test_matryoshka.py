@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import CosFace, Matryoshka, NTXent, SupCon, TripletMargin
 from likewise.relations import Matches
+from reference.losses import all_references, reduced, terms_of
+from reference.tables import PlainTable, random_tables
 
 X = torch.randn(9, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 Y = torch.arange(9) // 3
@@ -23,6 +27,27 @@ def test_it_is_the_sum_over_parts(reduction: str) -> None:
     expected.sum().backward()
     found.sum().backward()
     torch.testing.assert_close(z.grad, x.grad)
+
+
+def test_value_and_gradient_equal_the_loops() -> None:
+    """200 random tables of every relation: the loops over each part, weighted."""
+    (reference, *_) = all_references()["Contrastive"]
+    for table in random_tables(200, seed=17):
+        d = table.embeddings.shape[1]
+        sizes = [1, d] if d > 1 else [1]
+        x, y = table.embeddings.clone().requires_grad_(), table.embeddings.clone().requires_grad_()
+        expected = x.sum() * 0
+        for size in sizes:
+            columns = None if table.columns is None else table.columns[:, :size]
+            part = PlainTable(table.name, x[:, :size], table.relation, table.rows, columns)
+            expected = expected + size * reduced(terms_of(reference, part, x[:, :size]), "sum", None, x)
+        loss = Matryoshka(reference.loss(reduction="sum"), dimensions=sizes, weights=sizes)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*no positive pair.*")
+            found = loss(y, table.relation, columns=table.columns, **table.options)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+        found.backward()
+        torch.testing.assert_close(y.grad, torch.autograd.grad(expected, x)[0], rtol=1e-8, atol=1e-9)
 
 
 def test_columns_are_cut_too() -> None:

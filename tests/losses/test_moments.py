@@ -10,7 +10,7 @@ from pytorch_metric_learning import losses as theirs
 
 from likewise.errors import InputError
 from likewise.losses import BarlowTwins, VICReg
-from likewise.relations import Labels, Matches
+from likewise.relations import Matches
 
 
 def views(n: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,16 +49,18 @@ def barlow(x: torch.Tensor, z: torch.Tensor, redundancy: float) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(50))
 def test_value_and_gradient_equal_the_loops(seed: int) -> None:
-    n, d = (2, 1, 7)[seed % 3] + 1, (1, 3, 5)[seed % 3]
+    """200 cases of VICReg and of Barlow Twins, d > n among them."""
+    n, d = (2, 1, 4)[seed % 3] + 1, (1, 4, 2)[seed % 3]
     weights = (25.0, 10.0, 2.0)
     for mean, halved in product((False, True), repeat=2):
         loss = VICReg(
             invariance=25.0, variance=10.0, covariance=2.0, mean_coordinates=mean, halved_variance=halved
         )
         same(loss, lambda x, z, m=mean, h=halved: vicreg(x, z, weights, m, h), *views(n, d, seed))
-    same(BarlowTwins(redundancy=0.1), lambda x, z: barlow(x, z, 0.1), *views(n, d, seed))
+    for more in range(4):
+        same(BarlowTwins(redundancy=0.1), lambda x, z: barlow(x, z, 0.1), *views(n, d, seed + 50 * more))
 
 
 def same(loss, reference, x, z) -> None:
@@ -91,8 +93,6 @@ def test_a_coordinate_that_does_not_vary_has_no_gradient_of_nan() -> None:
 def test_hostile_input_is_refused() -> None:
     x, z = views(5, 3, 0)
     for loss in (VICReg(), BarlowTwins()):
-        with pytest.raises(InputError, match="Matches"):
-            loss(x, Labels([0, 0, 1, 1, 2]))
         with pytest.raises(InputError, match="Matches needs columns"):
             loss(x, Matches())
         with pytest.raises(InputError, match="takes no weights"):

@@ -123,12 +123,13 @@ def cases() -> Iterator[tuple[str, Loss, Batch, torch.dtype]]:
     yield "a learned distance", learned, every[0], torch.float64
     direct = losses.TripletMargin(distance=distances.WeightedCityblock(DIMENSION).double())
     yield "a learned distance without products", direct, every[0], torch.float64
-    for name in mining.__all__:
-        miner = getattr(mining, name)
-        if isinstance(miner, type) and name in MINERS:
-            for reduction in ("mean", "none"):
-                loss = losses.TripletMargin(miner=MINERS[name](), reduction=reduction)
-                yield f"{name} {reduction}", loss, every[0], torch.float64
+    for name, build in MINERS.items():
+        for batch in every:
+            for reduction in ("mean", "active", "sum", "none"):
+                loss = losses.TripletMargin(miner=build(), reduction=reduction)
+                yield f"{name} {batch.name} {reduction}", loss, batch, torch.float64
+        loss = losses.TripletMargin(miner=build())
+        yield f"{name} float32", loss, every[0], torch.float32
 
 
 MINERS: dict[str, Callable[[], Any]] = {
@@ -157,6 +158,28 @@ def evaluate(
     return found | {f"parameter {name}": p.grad for name, p in loss.named_parameters() if p.grad is not None}
 
 
+def _looked_at(rank: int) -> dict[str, Any]:
+    """How many rows of the global batch each miner looks at in this process."""
+    import numpy as np
+
+    from likewise.table import visit
+
+    found, seen, visits = {}, [], visit.visits
+
+    def counted(*arguments: Any) -> Any:
+        for one in visits(*arguments):
+            seen.append(one.stop - one.start)
+            yield one
+
+    visit.visits = counted
+    for name, build in MINERS.items():
+        seen.clear()
+        losses.TripletMargin(miner=build())(*batches()[0].parts[rank][:2])
+        found[f"rows|{name}"] = np.array(sum(seen))
+    visit.visits = visits
+    return found
+
+
 def _work(rank: int, folder: str) -> None:
     import warnings
 
@@ -170,7 +193,7 @@ def _work(rank: int, folder: str) -> None:
     }
     import numpy as np
 
-    np.savez(f"{folder}/{rank}.npz", **found)
+    np.savez(f"{folder}/{rank}.npz", **found, **_looked_at(rank))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -197,6 +220,8 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
                 torch.testing.assert_close(torch.cat(own), scale * value, msg=where, **tolerance)
             count += 1
     assert count > 300  # what the cases promise is really there
+    for name in set(MINERS) - {"AllTriplets"}:  # which looks at nothing
+        assert [int(file[f"rows|{name}"]) for file in both] == [6, 7], name
 
 
 def _reference_kinds() -> list[Reference]:

@@ -17,7 +17,7 @@ from likewise.relations.labels import exact_labels
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
 from likewise.table.distributed import Group, own_slice, replicate, sharing, world_group
 
-__all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_embeddings", "positive"]
+__all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_device", "check_embeddings", "positive"]
 
 ReductionName = Literal["mean", "active", "sum", "none"]
 
@@ -58,6 +58,19 @@ def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
         row = int((~torch.isfinite(embeddings)).any(1).nonzero()[0])
         raise InputError(f"{name} must be finite; found NaN or infinity in row {row}")
     return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
+def check_device(name: str, relation: Relation, rows: Tensor) -> Relation:
+    """A relation whose labels are where the embeddings are, or on the CPU, where data comes from.
+
+    Raises
+    ------
+    InputError
+    """
+    values = relation._values if isinstance(relation, Labels) else None
+    if isinstance(values, Tensor) and values.device not in (rows.device, torch.device("cpu")):
+        raise InputError(f"{name} must be on {rows.device} as embeddings; found {values.device}")
+    return relation
 
 
 def _check_ids(name: str, ids: Any, count: int, device: torch.device) -> Tensor | None:
@@ -177,9 +190,9 @@ class Loss(nn.Module):
                     raise InputError(
                         f"columns must be on {rows.device} as embeddings; found {columns.device}"
                     )
-            relation = as_relation(relation)
+            relation = check_device("labels", as_relation(relation), rows)
             if column_relation is not None:
-                column_relation = as_relation(column_relation)
+                column_relation = check_device("column_relation", as_relation(column_relation), rows)
             group = world_group() if self.scope == "global" else None
             if group is None:
                 return self._at_levels(rows, relation, columns, column_relation, ids, column_ids, weights)
@@ -306,6 +319,8 @@ class Loss(nn.Module):
         if not isinstance(weights, Tensor) or weights.shape != (rows.shape[0],):
             found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
             raise InputError(f"weights must be a tensor of shape ({rows.shape[0]},); found {found}")
+        if weights.device != rows.device:
+            raise InputError(f"weights must be on {rows.device} as embeddings; found {weights.device}")
         weights = weights.to(rows.dtype)
         return weights if resolved is None or resolved.anchors is None else weights[resolved.anchors]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError, UnsupportedError
-from likewise.losses.base import Loss, _check_ids, check_embeddings, positive
+from likewise.losses.base import Loss, _check_ids, check_device, check_embeddings, positive
 from likewise.losses.weighted import share_distance
 from likewise.relations import Chunklets, Labels, Relation, as_relation
 from likewise.table import TableFunction, WholeRows
@@ -169,7 +169,7 @@ class CrossBatchMemory(Loss):
             )
         if rows.dtype == torch.float64 and self.queue.dtype != torch.float64:
             raise InputError("embeddings are float64 and the memory is not: call .double() on the loss first")
-        relation = as_relation(relation)
+        relation = check_device("labels", as_relation(relation), rows)
         batch = _supervision(relation, n)
         held, batch = self._remembered(batch)
         device = self.queue.device

@@ -10,14 +10,17 @@ from torch import Tensor
 from likewise.distances import SquaredEuclidean
 from likewise.errors import InputError
 from likewise.losses.base import ReductionName, positive
-from likewise.losses.composed import ComposedLoss, Table
-from likewise.relations import Matches, Relation, Resolved, Sides
+from likewise.losses.composed import ComposedLoss, Table, near_cells
 
 __all__ = ["BarlowTwins", "VICReg"]
 
 
 class _TwoViews(ComposedLoss):
-    """A loss of row i of the embeddings and row i of the columns, over sums of size d x d."""
+    """A loss of the two views that each near cell gives, over sums of size d x d.
+
+    With ``Matches()`` row i of the embeddings goes with row i of the columns; with labels every two items of
+    a class, in both orders.
+    """
 
     def __init__(self, *, reduction: ReductionName | None) -> None:
         if reduction == "none":
@@ -27,29 +30,16 @@ class _TwoViews(ComposedLoss):
             )
         super().__init__(distance=SquaredEuclidean(), reduction=reduction)
 
-    def resolve(self, relation: Relation, columns: Relation | None, sides: Sides) -> Resolved:
-        """Row i goes with column i.
-
-        Raises
-        ------
-        InputError
-            The relation is another than ``Matches()``.
-        """
-        if not isinstance(relation, Matches):
-            raise InputError(
-                f"{type(self).__name__} compares two views: call it with Matches() and columns=; "
-                f"found {type(relation).__name__}"
-            )
-        return relation.resolve(columns, sides)
-
     def compose(self, table: Table) -> Tensor:
         """The moments of both views, where there are two items at least."""
         if table.weights is not None:
             raise InputError(f"{type(self).__name__} takes no weights: its moments belong to the batch")
-        if table.rows.shape[0] < 2:
+        _, row, column = near_cells(table.resolved)
+        x, z = table.rows.index_select(0, row), table.other.index_select(0, column)
+        if x.shape[0] < 2:
             self.warn_if_empty(0)
             return (table.rows.sum() + table.other.sum()) * 0.0
-        return self.value(table.rows, table.other)
+        return self.value(x, z)
 
     @abstractmethod
     def value(self, x: Tensor, z: Tensor) -> Tensor:
@@ -62,6 +52,8 @@ class VICReg(_TwoViews):
     ``a s(x, z) + b [v(x) + v(z)] + c [c(x) + c(z)]`` with ``s`` the mean over items of ``|x_i - z_i|^2``, the
     hinge ``v(x) = 1/d sum_j max(0, 1 - sqrt(var(x_j) + eps))`` that keeps every coordinate spread, and
     ``c(x) = 1/d sum_{i != j} Cov(x)_ij^2`` that keeps coordinates apart. Variances divide by n - 1.
+
+    The views are the near cells of any relation: see :class:`BarlowTwins`.
 
     Defaults: embeddings as given (don't normalise them), weights 25, 25 and 1. Two departures are in
     circulation: the authors' code and pytorch-metric-learning divide s by d (here ``mean_coordinates=True``,
@@ -77,13 +69,14 @@ class VICReg(_TwoViews):
     Raises
     ------
     InputError
-        The relation isn't ``Matches()``; weights; ``reduction="none"``.
+        Weights; ``reduction="none"``.
 
     References
     ----------
     A. Bardes, J. Ponce, Y. LeCun, "VICReg: variance-invariance-covariance regularization for self-supervised
     learning", 2022, equations 1 to 6.
 
+    >>> from likewise.relations import Matches
     >>> x = torch.tensor([[2.0, -2.0], [-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0]])
     >>> VICReg()(x, Matches(), columns=x)  # the same, spread, and uncorrelated
     tensor(0.)
@@ -131,6 +124,9 @@ class BarlowTwins(_TwoViews):
     ``sum_i (1 - C_ii)^2 + w sum_{i != j} C_ij^2`` with C the correlation of coordinate i of one view with
     coordinate j of the other over the batch. A coordinate that doesn't vary has correlation zero.
 
+    Each near cell of the relation gives two views: with ``Matches()`` row i of the embeddings and row i of
+    ``columns=``; with labels every two items of a class, in both orders; with lists what they list as near.
+
     Defaults: embeddings as given, w = 0.0051 (the authors' code, number from memory). No library compared
     here beside lightly's ships it.
 
@@ -142,13 +138,14 @@ class BarlowTwins(_TwoViews):
     Raises
     ------
     InputError
-        The relation isn't ``Matches()``; weights; ``reduction="none"``.
+        Weights; ``reduction="none"``.
 
     References
     ----------
     J. Zbontar, L. Jing, I. Misra, Y. LeCun, S. Deny, "Barlow Twins: self-supervised learning via redundancy
     reduction", 2021, equations 1 and 2.
 
+    >>> from likewise.relations import Matches
     >>> x = torch.tensor([[2.0, -2.0], [-2.0, -2.0], [2.0, 2.0], [-2.0, 2.0]])
     >>> round(float(BarlowTwins()(x, Matches(), columns=x)), 6)
     0.0

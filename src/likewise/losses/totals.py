@@ -279,7 +279,7 @@ class Histogram(ComposedLoss):
     each pair giving to the two nodes it lies between, linearly. There is no parameter but the number of bins.
 
     Defaults: the cosine distance (embeddings are normalised; another has no bounds for the bins), 100 bins of
-    width 0.02 over cosines from -1 to 1. pytorch-metric-learning's HistogramLoss is the same, over all triplets.
+    width 0.02 over cosines from -1 to 1. pytorch-metric-learning's HistogramLoss is the same.
 
     The loss is one number for the batch: mean, active and sum are the same; "none" and ``weights`` are
     refused. It walks twice: for the histograms, and for what each node is worth.

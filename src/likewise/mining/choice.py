@@ -9,6 +9,7 @@ from torch import Tensor
 
 from likewise.mining.base import Nearest
 from likewise.relations import Block, Cells, Resolved
+from likewise.table.distributed import from_all
 from likewise.table.visit import View
 
 __all__ = ["Comparisons", "RowChoices", "comparison", "own_anchors"]
@@ -61,11 +62,22 @@ class Comparisons(Resolved):
     far_is_listed = True
     longest = 1
 
-    def __init__(self, found: list[tuple[Tensor, ...]], n_columns: int, device: torch.device) -> None:
-        """Take anchor, near column, far column and the far cell's anchor, each (k,), in pieces."""
+    def __init__(
+        self,
+        found: list[tuple[Tensor, ...]],
+        n_columns: int,
+        device: torch.device,
+        *,
+        of_all: bool = False,
+    ) -> None:
+        """Take anchor, near column, far column and the far cell's anchor, each (k,), in pieces.
+
+        Where processes share a batch each gives what it found in its share of the rows, or, with
+        ``of_all``, what all found.
+        """
         empty = torch.zeros(0, dtype=torch.int64, device=device)
         parts = [torch.cat(part) for part in zip(*found, strict=True)] if found else [empty] * 4
-        self.anchors, self._near, self._far, self._own = parts
+        self.anchors, self._near, self._far, self._own = parts if of_all else map(from_all, parts)
         self.n_rows, self.n_columns = self._near.shape[0], n_columns
         self._differ = not torch.equal(self.anchors, self._own)
 
@@ -87,9 +99,10 @@ def comparison(view: View, rows: Tensor, near: Tensor, places: Tensor) -> tuple[
 
 
 class RowChoices:
-    """One chosen near and one chosen far cell for each row, piece by piece."""
+    """One chosen near and one chosen far cell for each row looked at, piece by piece."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device, *, near: bool = True, far: bool = True) -> None:
+        self._device, self._chooses_near, self._chooses_far = device, near, far
         self.kept: list[Tensor] = []
         self.near: list[Tensor] = []
         self.far: list[Tensor] = []
@@ -113,15 +126,17 @@ class RowChoices:
 
     def narrowed(self, table: Resolved) -> Resolved:
         """The table with the choice alone; where no near (far) cell was chosen, all stay."""
-        if not self.kept:
+        if not table.n_rows:
             return table
-        kept = torch.cat(self.kept)
+        device = self._device
+        kept = from_all(torch.cat([*self.kept, torch.zeros(0, dtype=torch.bool, device=device)]))
+        nothing = torch.zeros(0, dtype=torch.int64, device=device)
         near, far = (
-            _Chosen(torch.cat(part)[:, None], kept[:, None]) if part else None
-            for part in (self.near, self.far)
+            _Chosen(from_all(torch.cat([*part, nothing]))[:, None], kept[:, None]) if chosen else None
+            for part, chosen in ((self.near, self._chooses_near), (self.far, self._chooses_far))
         )
         if far is not None:
-            own = torch.cat(self.own)
+            own = from_all(torch.cat([*self.own, nothing]))
             plain = torch.arange(table.n_rows, device=own.device) if table.anchors is None else table.anchors
             if not torch.equal(own, plain):
                 far = _Chosen(far.columns, far.valid, own[:, None])

@@ -11,6 +11,7 @@ from likewise.distances import Distance
 from likewise.errors import InputError
 from likewise.mining.base import Miner
 from likewise.relations import Block, Cells, Resolved
+from likewise.table.distributed import from_all
 from likewise.table.visit import views
 
 __all__ = ["MultiSimilarityPairs"]
@@ -69,7 +70,7 @@ class MultiSimilarityPairs(Miner):
             some = nearest < farthest + self.epsilon
             near_bits.append(_packed(valid & (view.rough_near > nearest - self.epsilon) & some))
             far_bits.append(torch.cat(kept, 1) if kept else _packed(valid[:, :0]))
-        return _Masked(resolved, near_bits, far_bits)
+        return _Masked(resolved, near_bits, far_bits, embeddings.device)
 
 
 def _packed(mask: Tensor) -> Tensor:
@@ -90,12 +91,12 @@ def _unpacked(packed: Tensor, width: int) -> Tensor:
 class _Masked(Resolved):
     """A table of which each row keeps the cells whose bits are set."""
 
-    def __init__(self, table: Resolved, near: list[Tensor], far: list[Tensor]) -> None:
+    def __init__(self, table: Resolved, near: list[Tensor], far: list[Tensor], device: torch.device) -> None:
         self._table = table
         self.n_rows, self.n_columns, self.anchors = table.n_rows, table.n_columns, table.anchors
         self.far_is_listed = table.far_is_listed
         self.longest = table.longest if table.far_is_listed else table.n_columns
-        self._near, self._far = (_stacked(part) for part in (near, far))
+        self._near, self._far = (_stacked(part, device) for part in (near, far))
 
     def block(self, start: int, stop: int) -> Block:
         given = self._table.block(start, stop)
@@ -108,9 +109,9 @@ class _Masked(Resolved):
         return Block(self.n_columns, near, mask=~_unpacked(self._far[start:stop], self.n_columns))
 
 
-def _stacked(parts: list[Tensor]) -> Tensor:
-    """Pieces of bytes, rows below each other, to the width of the widest."""
-    if not parts:
-        return torch.zeros(0, 0, dtype=torch.uint8)
-    width = max(part.shape[1] for part in parts)
-    return torch.cat([nn.functional.pad(part, (0, width - part.shape[1])) for part in parts])
+def _stacked(parts: list[Tensor], device: torch.device) -> Tensor:
+    """Pieces of bytes, rows below each other, to the width of the widest of all processes."""
+    own = max((part.shape[1] for part in parts), default=0)
+    width = int(from_all(torch.tensor([own], device=device)).max())
+    widened = [nn.functional.pad(part, (0, width - part.shape[1])) for part in parts]
+    return from_all(torch.cat([*widened, torch.zeros(0, width, dtype=torch.uint8, device=device)]))

@@ -9,6 +9,7 @@ from likewise.distances import Distance
 from likewise.mining.base import Miner, Nearest, extreme_near
 from likewise.mining.choice import Comparisons, own_anchors
 from likewise.relations import Resolved
+from likewise.table.distributed import from_all
 from likewise.table.visit import View, views
 
 __all__ = ["HardQuadruplets"]
@@ -59,7 +60,9 @@ class HardQuadruplets(Miner):
                 if others is not None and resolved.anchors is None:
                     others.fold(view, first, tile)
             chosen.add(view, extreme_near(view, farthest=True), nearest)
-        return chosen.comparisons(resolved, others, self.per_anchor, embeddings.device)
+        if others is not None:
+            others.join()
+        return chosen.comparisons(resolved, others, self.per_anchor, embeddings)
 
 
 class _Columns:
@@ -89,6 +92,13 @@ class _Columns:
         self.distance = torch.where(better, least, self.distance)
         self.row = torch.where(better, winner + view.start, self.row)
 
+    def join(self) -> None:
+        """Take in what other processes found; a tie keeps the lower row."""
+        count = self.distance.shape[0]
+        distance, row = (from_all(part).view(-1, count) for part in (self.distance, self.row))
+        self.distance = distance.amin(0)
+        self.row = torch.where(distance == self.distance, row, torch.iinfo(torch.int64).max).amin(0)
+
 
 class _Ends:
     """For each row its farthest positive and its nearest negative."""
@@ -113,12 +123,12 @@ class _Ends:
         )
 
     def comparisons(
-        self, table: Resolved, others: _Columns | None, per_anchor: bool, device: torch.device
+        self, table: Resolved, others: _Columns | None, per_anchor: bool, like: Tensor
     ) -> Resolved:
-        """The chosen pairs against the negatives of their ends."""
-        if not self._found:
-            return Comparisons([], table.n_columns, device)
-        parts = tuple(torch.cat(part) for part in zip(*self._found, strict=True))
+        """The chosen pairs against the negatives of their ends; like gives the distances' dtype."""
+        kinds = (like.dtype, torch.bool, torch.int64, torch.int64, torch.bool, torch.int64, torch.int64)
+        nothing = tuple(torch.zeros(0, dtype=kind, device=like.device) for kind in kinds)
+        parts = tuple(from_all(torch.cat(part)) for part in zip(nothing, *self._found, strict=True))
         distance, has, anchor, near, found, negative, own = parts
         rows = has.nonzero().view(-1)
         if not per_anchor and rows.numel():
@@ -135,4 +145,4 @@ class _Ends:
                 two = rows[others.distance[end] < torch.inf]
                 end = near[two]
                 chosen.append((anchor[two], end, end, others.row[end]))
-        return Comparisons(chosen, table.n_columns, device)
+        return Comparisons(chosen, table.n_columns, like.device, of_all=True)

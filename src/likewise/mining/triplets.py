@@ -62,7 +62,7 @@ class BatchHard(Miner):
         distance: Distance,
     ) -> Resolved:
         """One near and one far cell a row. See :meth:`Miner.forward`."""
-        rows = RowChoices()
+        rows = RowChoices(embeddings.device)
         for view in views(distance, embeddings, columns, resolved):
             rows.add(view, extreme_near(view, farthest=True), nearest_far(view))
         return rows.narrowed(resolved)
@@ -86,7 +86,7 @@ class Hardest(Miner):
         distance: Distance,
     ) -> Resolved:
         """All near cells and one far cell a row. See :meth:`Miner.forward`."""
-        rows = RowChoices()
+        rows = RowChoices(embeddings.device, near=False)
         for view in views(distance, embeddings, columns, resolved):
             rows.add(view, None, nearest_far(view))
         return rows.narrowed(resolved)
@@ -128,7 +128,7 @@ class EasyPositive(Miner):
         distance: Distance,
     ) -> Resolved:
         """One near cell a row, and one or all far cells. See :meth:`Miner.forward`."""
-        rows = RowChoices()
+        rows = RowChoices(embeddings.device, far=self.negatives != "all")
         for view in views(distance, embeddings, columns, resolved):
             number = extreme_near(view, farthest=False)
             if self.negatives == "all":

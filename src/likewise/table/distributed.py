@@ -23,7 +23,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Group", "active_group", "own_slice", "replicate", "sharing", "world_group"]
+__all__ = [
+    "Group",
+    "active_group",
+    "from_all",
+    "own_rows",
+    "own_slice",
+    "replicate",
+    "sharing",
+    "world_group",
+]
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,23 @@ def sharing(group: Group) -> Iterator[None]:
         yield
     finally:
         _active.reset(token)
+
+
+def own_rows(n_rows: int) -> tuple[int, int]:
+    """Which rows of a table are this process's to look at: all, where nobody shares."""
+    group = _active.get()
+    return (0, n_rows) if group is None else group.share(n_rows)[group.rank]
+
+
+def from_all(own: Tensor) -> Tensor:
+    """What all processes found in their shares (k, ...), end to end in the order of rows."""
+    group = _active.get()
+    if group is None:
+        return own
+    counts = group.counts(own.shape[0], own.device)
+    if own.dtype == torch.bool:
+        return group.gather(own.to(torch.uint8), counts).to(torch.bool)
+    return group.gather(own, counts)
 
 
 class _Replicate(torch.autograd.Function):

@@ -12,6 +12,7 @@ from torch import Tensor
 from likewise.distances import Distance, ProductDistance
 from likewise.relations import Block, Resolved
 from likewise.table.blocks import hide, near_cells, plan_for, visits
+from likewise.table.distributed import own_rows
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 
@@ -107,12 +108,13 @@ def views(distance: Distance, rows: Tensor, columns: Tensor | None, resolved: Re
     """Look at the table of rows (n, d) against columns (m, d), or against the rows themselves.
 
     Nothing of the size of the table is held, and no gradient is recorded. A view is good until the next.
+    Where processes share a batch each looks at its own share of the rows.
     """
     with torch.no_grad():
         kernel = _kernel(distance, rows.detach(), None if columns is None else columns.detach())
     plan = plan_for(resolved, kernel.width, needs_whole=False)
     every = torch.arange(resolved.n_rows, device=rows.device)
-    steps = visits(resolved, kernel, plan, rows, (0, resolved.n_rows))
+    steps = visits(resolved, kernel, plan, rows, own_rows(resolved.n_rows))
     while True:
         with torch.no_grad():
             visit = next(steps, None)
