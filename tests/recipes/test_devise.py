@@ -14,14 +14,14 @@ from likewise.cli import main
 from likewise.data import load
 from likewise.data.words import WordVectors
 from likewise.encoders import WordMapped
-from likewise.errors import InputError
+from likewise.errors import DataError, InputError
 from likewise.evaluation import label_ranking
 from likewise.model import Model
 from likewise.recipes.devise import Config, objective
 from likewise.recipes.experiment import Result, experiment
 from likewise.recipes.hubs import hubs_corrected, occurrence_skewness
 from likewise.recipes.registry import load_recipe
-from likewise.recipes.worded_pictures import label_figures
+from likewise.recipes.worded_pictures import composition, label_figures, worded_pictures
 
 
 def test_hinge_rank_reads_scores_as_the_paper_does() -> None:
@@ -137,6 +137,22 @@ def test_bad_input(tmp_path: Path) -> None:
         experiment(recipe, Config(words=str(tmp_path / "absent.txt")), seeds=1)
     with pytest.raises(InputError, match="sets must be of emoji, cifar10"):
         Config(sets="imagenet").names("sets", ("emoji", "cifar10"))
+
+
+def test_labels_without_a_vector_are_listed_and_composed(shared_data: Path) -> None:
+    names = ["bird", "boat", "car", "cat", "deer", "dog", "frog", "horse", "truck"]
+    held = WordVectors(tuple(names), np.eye(9, dtype=np.float32))
+    told = {"size": 8, "most": 10, "unseen_part": 0.2, "pictures": 2, "seed": 0, "data": shared_data}
+    with pytest.raises(
+        DataError, match="3 label names have no word vector: 'airplane', 'automobile', 'ship'"
+    ):
+        worded_pictures("cifar10", held, **told)  # type: ignore[arg-type]
+    compose = composition("airplane=bird truck; automobile=car;ship=boat")
+    task = worded_pictures("cifar10", held, compose=compose, **told)  # type: ignore[arg-type]
+    at = task.texts.index("bird truck")
+    assert task.vectors[at].tolist() == pytest.approx(((np.eye(9)[0] + np.eye(9)[8]) / math.sqrt(2)).tolist())
+    with pytest.raises(InputError, match="compose must be NAME=WORDS, with semicolons between; found 'ship'"):
+        composition("ship")
 
 
 @pytest.fixture(scope="module")

@@ -44,7 +44,7 @@ from likewise.losses import HingeRank
 from likewise.model import Model
 from likewise.recipes.experiment import Claim, Outcome, Paper, RecipeConfig, Scores, Table, embedded, fit
 from likewise.recipes.hubs import hubs_corrected, occurrence_skewness
-from likewise.recipes.worded_pictures import WordedPictures, label_figures, worded_pictures
+from likewise.recipes.worded_pictures import WordedPictures, composition, label_figures, worded_pictures
 from likewise.settings import Rule, setting
 
 __all__ = ["CLAIMS", "QUICK", "TABLES", "Config", "build", "objective", "run"]
@@ -59,6 +59,7 @@ class Config(RecipeConfig):
     sets: str = setting("emoji,cifar10", "which pictures", Rule(str))
     corpora: str = setting("brown,wikitext-2,20newsgroups", "texts of the skip-gram", Rule(str))
     words: str = setting("", "a GloVe or word2vec file, instead of the skip-gram", Rule(str))
+    compose: str = setting("", "words for labels without a vector: automobile=car; ship=boat", Rule(str))
     word_epochs: int = setting(2, "passes of the skip-gram", Rule(int, low=1))
     dimension: int = setting(100, "numbers of a word vector", Rule(int, low=2))
     classes: int = setting(400, "labels of emoji, at most", Rule(int, low=10))
@@ -229,6 +230,7 @@ def run(config: Config, *, seed: int, data: str | os.PathLike[str] | None = None
                 unseen_part=config.unseen,
                 pictures=config.pictures,
                 seed=seed,
+                compose=composition(config.compose),
                 data=data,
             ),
             config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from likewise.data import Records, load
 from likewise.data.words import WordVectors
 from likewise.errors import InputError
 
-__all__ = ["WordedPictures", "label_figures", "worded_pictures"]
+__all__ = ["WordedPictures", "composition", "label_figures", "worded_pictures"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def worded_pictures(
     unseen_part: float,
     pictures: int,
     seed: int,
+    compose: Mapping[str, str] | None = None,
     data: str | os.PathLike[str] | None = None,
 ) -> WordedPictures:
     """Draw labels and pictures of "emoji" or "cifar10", and the vectors of the labels' words.
@@ -57,18 +59,27 @@ def worded_pictures(
         Part of the labels that is left out of training.
     pictures : int
         Training pictures a class of CIFAR-10.
+    compose : mapping of str to str, optional
+        A label's name to the words that stand for it, where it has no vector of its own. An emoji of whose
+        description no word has a vector is left out.
+
+    Raises
+    ------
+    DataError
+        Class names of CIFAR-10 have no vector: they are listed.
     """
     generator = np.random.default_rng(seed)
     records = load(name, size=(size, size), data=data)
     if name == "emoji":
-        rows, texts, groups = _emoji(records, held)
+        rows, texts, groups = _emoji(records, held, compose or {})
         held_back = records.columns["style"] == "twemoji"
         classes = np.array(sorted(texts))
         classes = generator.permutation(classes)[:most]
     else:
         classes = generator.permutation(records.classes)
         told = dict(zip(records.labels.tolist(), records.columns["class_name"].tolist(), strict=True))
-        texts = told
+        texts = {label: (compose or {}).get(word, word) for label, word in told.items()}
+        held.labels(sorted(told.values()), compose=compose)
         groups = {
             label: int(word in ("airplane", "automobile", "ship", "truck")) for label, word in told.items()
         }
@@ -105,16 +116,37 @@ def worded_pictures(
 
 
 def _emoji(
-    records: Records, held: WordVectors
+    records: Records, held: WordVectors, compose: Mapping[str, str]
 ) -> tuple[NDArray[np.bool_], dict[str, str], dict[str, object]]:
     """Rows, texts and groups of the labels whose names have a vector; flags are left out."""
     texts: dict[str, str] = {}
     groups: dict[str, object] = {}
     columns = [records.columns[key].tolist() for key in ("description", "keywords", "group")]
     for label, description, keywords, group in zip(records.labels.tolist(), *columns, strict=True):
+        description = compose.get(description, description)
         if label not in texts and group not in ("Flags", "") and held.known(description):
             texts[label], groups[label] = f"{description} {keywords}", group
     return np.isin(records.labels, sorted(texts)), texts, groups
+
+
+def composition(said: str) -> dict[str, str]:
+    """Names and the words that stand for them, from one text.
+
+    Raises
+    ------
+    InputError
+        A part isn't a name, =, and words.
+
+    >>> composition("automobile = car; dog=hound")
+    {'automobile': 'car', 'dog': 'hound'}
+    """
+    found = {}
+    for part in filter(None, map(str.strip, said.split(";"))):
+        name, equals, words = (each.strip() for each in part.partition("="))
+        if not equals or not name or not words:
+            raise InputError(f"compose must be NAME=WORDS, with semicolons between; found {part!r}")
+        found[name] = words
+    return found
 
 
 def label_figures(
