@@ -20,7 +20,6 @@ small network, 32 x 32 pixels, no pretraining.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -37,7 +36,15 @@ from likewise.evaluation import ranking
 from likewise.losses import PairwiseRank, TripletMargin
 from likewise.model import Model
 from likewise.recipes.ava import read_ava
-from likewise.recipes.experiment import Claim, Outcome, RecipeConfig, Scores, Table, embedded
+from likewise.recipes.experiment import (
+    Claim,
+    Outcome,
+    RecipeConfig,
+    Scores,
+    Table,
+    embedded,
+    thread_seconds,
+)
 from likewise.relations import Scores as ScoredPairs
 from likewise.relations import Triplets
 from likewise.settings import Rule, setting
@@ -87,7 +94,7 @@ TABLES = (
         (*(f"AUC, curator of {name}" for name in _CURATORS), "seconds"),
         "Two simulated curators weigh sharpness, contrast and cleanness differently (soft contrast: against "
         "the global quality), and choose from their top fifth of the training photographs. AUC: their top "
-        "fifth among unseen subjects. Seconds: a ranker's.",
+        "fifth among unseen subjects. Seconds of the processor: a ranker's.",
     ),
 )
 CLAIMS = (
@@ -328,9 +335,9 @@ def _judge_curators(
             others = np.setdiff1d(np.arange(len(taste)), chosen)
             others = generator.choice(others, min(config.background, len(others)), replace=False)
             pairs = np.stack(np.meshgrid(chosen, others), axis=-1).reshape(-1, 2)
-            begun = time.perf_counter()
+            begun = thread_seconds()
             personal = _ranker(features, pairs, config.personal_steps, generator)
-            spent = time.perf_counter() - begun
+            spent = thread_seconds() - begun
             auc = float(roc_auc_score(top, personal(judged).numpy()))
             outcome.record("personal rankers", f"personal, {count} choices", {figure: auc, "seconds": spent})
 
