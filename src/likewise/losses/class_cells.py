@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from likewise.errors import InputError
 from likewise.losses.composed import far_cells, near_cells
 from likewise.relations import Block, Cells, Chunklets, Labels, Mask, Relation, Resolved, Sides
+from likewise.relations import Classes as ItemClasses
 from likewise.relations.base import Listing, cells_from_mask, check_count
 from likewise.relations.labels import exact_labels
 
@@ -133,6 +135,10 @@ class Classes:
         """
         values, marked = labels._values, labels._known()
         known = torch.ones(labels.n_items, dtype=torch.bool) if marked is None else marked.cpu()
+        if not self._named and marked is None and isinstance(values, Tensor) and values.numel():
+            least, most = values.aminmax()
+            if int(least) >= 0 and int(most) < self.n_classes:
+                return values.cpu(), known
         if not self._named:
             expected = f"{who}: labels must be integers from 0 to {self.n_classes - 1} of shape (n,)"
             if not isinstance(values, Tensor):
@@ -205,6 +211,18 @@ class OwnClass(Resolved):
         self._all = bool(known.all())
         self._every = torch.arange(self.n_rows, device=numbers.device)
 
+    @cached_property
+    def classes(self) -> ItemClasses | None:  # type: ignore[override]
+        return self.with_centres(1) if self._all else None
+
+    def with_centres(self, centres: int) -> ItemClasses:
+        """The same by class of row and column, where all rows are known; so many columns a class."""
+        columns = torch.arange(self.n_columns * centres, device=self._numbers.device)
+        if centres > 1:
+            columns = torch.div(columns, centres, rounding_mode="floor")
+        sides = Sides(self.n_rows, columns.shape[0], columns_are_rows=False, device=columns.device)
+        return ItemClasses(self._numbers.view(-1), columns, sides)
+
     def block(self, start: int, stop: int) -> Block:
         numbers, known = self._numbers[start:stop], self._known[start:stop]
         if not self._all:
@@ -249,6 +267,11 @@ class _Centres(Resolved):
         self.n_rows, self.n_columns = classes.n_rows, classes.n_columns * centres
         self.longest = classes.longest * centres
         self.anchors, self.far_is_listed = classes.anchors, classes.far_is_listed
+
+    @cached_property
+    def classes(self) -> ItemClasses | None:  # type: ignore[override]
+        given = self._classes
+        return given.with_centres(self._centres) if isinstance(given, OwnClass) and given.classes else None
 
     def _spread(self, cells: Cells) -> Cells:
         step = torch.arange(self._centres, device=cells.columns.device)
