@@ -14,6 +14,7 @@ from likewise.data.builtin_images import IMAGE_SETS
 from likewise.data.builtin_tables import TABLE_SETS
 from likewise.data.builtin_texts import TEXT_SETS
 from likewise.data.places import data_places
+from likewise.data.published_images import PUBLISHED_SETS
 from likewise.data.records import Records
 from likewise.data.shared import SharedSet
 
@@ -57,7 +58,9 @@ BUILT_IN = MappingProxyType(
     }
 )
 
-SHARED: MappingProxyType[str, SharedSet] = MappingProxyType({**IMAGE_SETS, **TABLE_SETS, **TEXT_SETS})
+SHARED: MappingProxyType[str, SharedSet] = MappingProxyType(
+    {**IMAGE_SETS, **PUBLISHED_SETS, **TABLE_SETS, **TEXT_SETS}
+)
 
 
 def missing_files(name: str, *, data: str | os.PathLike[str] | None = None) -> list[str]:

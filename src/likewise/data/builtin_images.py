@@ -138,16 +138,23 @@ def _overlaps(old: int, new: int) -> NDArray[np.float32]:
 
 IMAGE_SETS = MappingProxyType(
     {
-        "att-faces": SharedSet("400 grey faces of 40 persons, 56x46 (size=112x92)", (_FACES,), _faces),
+        "att-faces": SharedSet(
+            "400 grey faces of 40 persons, 56x46 (size=112x92)",
+            (_FACES,),
+            _faces,
+            home="AT&T Laboratories Cambridge; packed as one .npz",
+        ),
         "cifar10": SharedSet(
             "11,000 colour photographs, 32x32, 10 classes; split=train,test (the first 10,000 and 1,000)",
             (*_CIFAR, _CIFAR_LABELS),
             _cifar,
+            home="https://github.com/taneishi/convnetjs",
         ),
         "emoji": SharedSet(
             "7,259 drawings of 1,884 emoji, 32x32 (size=72); style=twemoji,noto,openmoji,fluentui; group=",
             (_EMOJI, _EMOJI_TABLE),
             _emoji,
+            home="https://github.com/discourse/discourse-emojis; packed as one .zip",
         ),
         "mnist": SharedSet(
             "70,000 handwritten digits, 28x28, 10 classes; split=train,test",
@@ -157,11 +164,13 @@ IMAGE_SETS = MappingProxyType(
                 for part in ("images-idx3", "labels-idx1")
             ),
             _mnist,
+            home="https://github.com/cvdfoundation/mnist",
         ),
         "omniglot": SharedSet(
             "32,460 drawings of 1,623 characters, 28x28 (size=105); part=background,evaluation; alphabet=",
             (_OMNIGLOT,),
             _omniglot,
+            home="https://github.com/brendenlake/omniglot; packed as one .npz",
         ),
     }
 )

@@ -39,16 +39,22 @@ class SharedRequest:
 
 @dataclass(frozen=True)
 class SharedSet:
-    """A built-in set: what it is in one line, the files that it needs, and what reads them."""
+    """A built-in set: what it is in one line, the files that it needs, what reads them, and whence it is."""
 
     summary: str
     files: tuple[str, ...]
     reader: Callable[[SharedRequest], Records]
+    home: str = ""
 
     def read(self, request: SharedRequest) -> Records:
         """Read it; a file that isn't there, is damaged or isn't what it should be is a DataError."""
         for name in self.files:
-            request.file(name)
+            try:
+                request.file(name)
+            except DataError as error:
+                raise DataError(
+                    f"{error}; it is published at {self.home}" if self.home else str(error)
+                ) from None
         try:
             return self.reader(request)
         except DataError:
