@@ -126,7 +126,9 @@ def _lfw_pairs(request: SharedRequest) -> Records:
             f"{place}: {folds} folds of {each} pairs of either kind; found {len(lines) - 1} lines"
         )
     places: dict[str, int] = {}
-    left, right, same, fold = [], [], [], []
+    left: list[int] = []
+    right: list[int] = []
+    same, fold = [], []
     for number, fields in enumerate(lines[1:]):
         if len(fields) not in (3, 4):
             raise DataError(f"{place}: line {number + 2} must have 3 or 4 fields; found {len(fields)}")
@@ -177,7 +179,8 @@ def _tiny(request: SharedRequest) -> Records:
     """Photographs, 64 x 64; the published test images have no labels and are left out."""
     with open_archive(request.file(_TINY)) as archive:
         root = "tiny-imagenet-200"
-        words = dict(_rows(archive.text(f"{root}/words.txt"), "words.txt", columns=2, between="\t"))
+        held = archive.text(f"{root}/words.txt")
+        words = {fields[0]: fields[1] for fields in _rows(held, "words.txt", columns=2, between="\t")}
         paths = [name for name in archive.names() if name.startswith(f"{root}/train/")]
         labels, splits = [name.split("/")[2] for name in paths], ["train"] * len(paths)
         held = archive.text(f"{root}/val/val_annotations.txt")
