@@ -321,6 +321,7 @@ def damaged_states(engine: str) -> dict[str, Callable[[dict, dict], None]]:
         "order twice": lambda arrays, _: arrays["order"].__setitem__(0, arrays["order"][1]),
         "order gone": lambda arrays, _: arrays.pop("order"),
         "effort": lambda _, described: described["effort"].__setitem__("width", -1),
+        "no candidates": lambda _, described: described["effort"].__setitem__("candidates", 0),
         "effort gone": lambda _, described: described.pop("effort"),
         "recall": lambda _, described: described.__setitem__("measured", 7),
     }

@@ -210,7 +210,9 @@ class ApproximateEngine(Engine):
         order = array_of(arrays, "order", np.int64, 1)
         if len(order) != n or not np.array_equal(np.sort(order), np.arange(n)):
             raise InputError("the engine's order isn't one of the rows")
-        effort = Effort(**{key: whole_of(described["effort"], key, 2**20) for key in ("width", "candidates")})
+        effort = Effort(
+            **{key: whole_of(described["effort"], key, 2**20, least=1) for key in ("width", "candidates")}
+        )
         measured = described["measured"]
         if measured is not None and not 0 <= float(measured) <= 1:
             raise InputError("the engine's recall must lie in [0, 1]")
@@ -340,9 +342,9 @@ def array_of(arrays: Mapping[str, NDArray[Any]], name: str, dtype: Any, dimensio
     return held
 
 
-def whole_of(described: Mapping[str, Any], name: str, most: int) -> int:
-    """A stored whole number from 0 to ``most``; else an InputError."""
+def whole_of(described: Mapping[str, Any], name: str, most: int, *, least: int = 0) -> int:
+    """A stored whole number from ``least`` to ``most``; else an InputError."""
     value = described[name]
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
-        raise InputError(f"the engine's {name!r} must be a whole number from 0 to {most}")
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InputError(f"the engine's {name!r} must be a whole number from {least} to {most}")
     return value
