@@ -19,13 +19,16 @@ from likewise.model import Calibration, Model
 from likewise.search import Index
 from likewise.serve.app import create_app
 from likewise.serve.explorer import Explorer
+from likewise.serve.run import http_protocol
 from likewise.serve.served import Served
 
 
 @contextmanager
 def running(app: Any) -> Iterator[str]:
     """The address of a server that answers with an application."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none"))
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=0, log_config=None, access_log=False, ws="none", http=http_protocol())
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 20

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
+import socket
 import threading
 import zipfile
 from pathlib import Path
@@ -340,6 +342,28 @@ def test_another_sites_page_is_refused(serving) -> None:
     assert httpx.get(f"{url}/health", headers={"host": "evil.example:80"}).status_code == 403
     assert httpx.get(f"{url}/health", headers={"origin": "http://evil.example"}).status_code == 403
     assert httpx.get(f"{url}/health", headers={"origin": "http://localhost:5000"}).status_code == 200
+
+
+@pytest.mark.parametrize("endless", [b"a: " + b"b" * 200_000, b"a: b\r\n" * 30_000, b"\r\n" * 50_000])
+def test_a_head_without_end_is_refused(address: str, endless: bytes) -> None:
+    """The line and headers are held until they end; 64 KiB of them is enough."""
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as sent:
+        answer = b""
+        with contextlib.suppress(OSError):  # the server may have hung up before all was sent
+            sent.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n" + endless)
+            while part := sent.recv(65536):
+                answer += part
+    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 200" if not endless.strip() else b"HTTP/1.1 400"))
+
+
+def test_bodies_do_not_count_as_heads(address: str) -> None:
+    """Requests one after the other on one connection, each with a body beyond what a head may be."""
+    with httpx.Client(base_url=address) as client:
+        for _ in range(3):
+            answer = client.post("/v1/search", content=b'{"where": "' + b"x" * 200_000 + b'"}')
+            assert answer.status_code == 422
+            assert client.get("/health").status_code == 200
 
 
 def test_metrics_and_headers(address: str) -> None:

@@ -17,7 +17,7 @@ from likewise.search import Index
 from likewise.serve.keys import Keys
 from likewise.serve.limits import Limits
 
-__all__ = ["is_loopback", "serve"]
+__all__ = ["http_protocol", "is_loopback", "serve"]
 
 _GRACE_SECONDS = 10
 _SWITCH_SECONDS = 0.0005
@@ -116,6 +116,7 @@ def serve(
         timeout_keep_alive=30,
         timeout_graceful_shutdown=_GRACE_SECONDS,
         ws="none",
+        http=http_protocol(),
     )
     log_to()
 
@@ -157,6 +158,15 @@ def _listening(host: str, port: int) -> socket.socket:
             f"can't listen on {host}:{port} ({error.strerror or error}); choose another --port"
         ) from error
     return made
+
+
+def http_protocol() -> Any:
+    """The fast parser where it is installed, else uvicorn's own choice."""
+    try:
+        from likewise.serve.protocol import BoundedHttp
+    except ImportError:
+        return "h11"
+    return BoundedHttp
 
 
 def _shown(host: str) -> str:
