@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
 import socket
@@ -344,17 +343,16 @@ def test_another_sites_page_is_refused(serving) -> None:
     assert httpx.get(f"{url}/health", headers={"origin": "http://localhost:5000"}).status_code == 200
 
 
-@pytest.mark.parametrize("endless", [b"a: " + b"b" * 200_000, b"a: b\r\n" * 30_000, b"\r\n" * 50_000])
+@pytest.mark.parametrize("endless", [b"a: " + b"b" * 200_000, b"a: b\r\n" * 30_000])
 def test_a_head_without_end_is_refused(address: str, endless: bytes) -> None:
-    """The line and headers are held until they end; 64 KiB of them is enough."""
+    """The line and headers are held until they end; 64 KiB of them is enough, and the answer arrives."""
     host, port = address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as sent:
+        sent.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n" + endless)
         answer = b""
-        with contextlib.suppress(OSError):  # the server may have hung up before all was sent
-            sent.sendall(b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n" + endless)
-            while part := sent.recv(65536):
-                answer += part
-    assert answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 200" if not endless.strip() else b"HTTP/1.1 400"))
+        while part := sent.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 400")
 
 
 def test_bodies_do_not_count_as_heads(address: str) -> None:
