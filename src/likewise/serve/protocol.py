@@ -41,7 +41,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.send_400_response("The request's line and headers are too long.")
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse, then pass over what still comes for a second: closing at once would take the answer back."""
+        """Refuse, then pass over a second of what still comes: closing at once takes the answer back."""
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
