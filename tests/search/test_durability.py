@@ -89,7 +89,7 @@ def test_a_full_disk_loses_nothing_and_is_told(folder: Path, monkeypatch: pytest
     """The disk takes 10 bytes of an entry, then no more; later there is room again."""
     with Index.open(folder) as index:
         index.add_embeddings(rows(1), ids=["before"])
-        true = index._journal._stream
+        true = index._home.journal._stream
         room = [10]
 
         class Full:
@@ -103,7 +103,7 @@ def test_a_full_disk_loses_nothing_and_is_told(folder: Path, monkeypatch: pytest
                 room[0] -= written
                 return written
 
-        monkeypatch.setattr(index._journal, "_stream", Full())
+        monkeypatch.setattr(index._home.journal, "_stream", Full())
         for change in (
             lambda: index.add_embeddings(rows(1), ids=["lost"]),
             lambda: index.remove(["before"]),
@@ -114,7 +114,7 @@ def test_a_full_disk_loses_nothing_and_is_told(folder: Path, monkeypatch: pytest
                 change()
             assert "lost" not in index
             assert index.record("before").label is None
-        monkeypatch.setattr(index._journal, "_stream", true)
+        monkeypatch.setattr(index._home.journal, "_stream", true)
         index.add_embeddings(rows(1), ids=["after"])
         expected = held(index)
     assert held(Index.load(folder)) == expected

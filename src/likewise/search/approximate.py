@@ -43,7 +43,6 @@ from likewise.search.engine import (
 __all__ = ["ApproximateEngine", "Effort", "array_of", "own_method", "whole_of"]
 
 _faiss: Any = importlib.import_module("faiss")  # the stubs that it brings lag behind it
-_SPARE = 16  # beyond k, as float32 orders what is nearly equal only roughly
 
 _FEWEST = 1_000  # rows under which everything is looked at
 _ALWAYS_EXACT = 4_000  # allowed rows up to which a filter's answer is exact
@@ -256,20 +255,15 @@ class ApproximateEngine(Engine):
         if not self._by_product:
             return ranked(self.distance, queries, candidates, self.vectors.embeddings, k)
         if type(self.distance) in (Euclidean, SquaredEuclidean):
-            best = self._best(rows, candidates, min(k + _SPARE, candidates.shape[1]))
-            return ranked(self.distance, rows, best, self.vectors.embeddings, k)
+            return self._ranked_in_place(rows, candidates, k)
         different, places = np.unique(candidates, return_inverse=True)
         columns = features(self.distance, self.vectors.embeddings[different], columns=True)
         chosen = np.where(candidates >= 0, places.reshape(candidates.shape), -1)
         found = ranked(self.distance, rows, chosen, columns, k)
         return Found(found.distances, np.where(found.rows >= 0, different[found.rows], -1))
 
-    def _best(
-        self, rows: NDArray[np.float32], candidates: NDArray[np.int64], count: int
-    ) -> NDArray[np.int64]:
+    def _ranked_in_place(self, rows: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
         """The nearest candidates by float32 distances, without copying any row."""
-        if count >= candidates.shape[1]:
-            return candidates
         held = self.vectors.embeddings
         squares = np.empty(candidates.shape, dtype=np.float32)
         candidates = np.ascontiguousarray(candidates)
@@ -282,8 +276,13 @@ class ApproximateEngine(Engine):
             *candidates.shape,
         )
         squares[candidates < 0] = np.inf
-        places = np.argpartition(squares, count - 1, axis=1)[:, :count]
-        return np.take_along_axis(candidates, places, 1)
+        if k < squares.shape[1]:
+            places = np.argpartition(squares, k - 1, axis=1)[:, :k]
+            squares = np.take_along_axis(squares, places, 1)
+            candidates = np.take_along_axis(candidates, places, 1)
+        distances = np.sqrt(squares) if type(self.distance) is Euclidean else squares
+        order = np.lexsort((candidates, distances))
+        return Found(np.take_along_axis(distances, order, 1), np.take_along_axis(candidates, order, 1))
 
     def _bits(self, allowed: NDArray[np.int64] | None) -> NDArray[np.uint8] | None:
         """One bit for each number of the structure, set where it may be found."""

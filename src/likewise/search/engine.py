@@ -2,7 +2,8 @@
 
 An engine finds places: the rows of one growing array of embeddings that the index and its engine share.
 Whatever finds the candidates, the distances that come out are the model's own, taken by subtraction: in
-float64 and rounded to float32 (by HNSW in float32 alone); equal ones are ordered by the lower row.
+float64 and rounded to float32, or in float32 alone (by HNSW, and by the other structures under Euclid's
+distance); equal ones are ordered by the lower row.
 """
 
 from __future__ import annotations
