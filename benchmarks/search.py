@@ -188,6 +188,7 @@ def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
             address = next(word for word in server.stdout.readline().split() if word.startswith("http"))
             host = address.removeprefix("http://")
             _clients(host, 1, 1.0, d)
+            busy = os.getloadavg()[0]  # of everything else on the machine, before the clients begin
             before, used = _resident(server.pid), _processor_seconds(server.pid)
             answers = _clients(host, clients, seconds, d)
             after, used = _resident(server.pid), _processor_seconds(server.pid) - used
@@ -202,6 +203,9 @@ def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
         "records": n,
         "dimension": d,
         "seconds": seconds,
+        "cores": len(os.sched_getaffinity(0)),
+        "load before": busy,
+        "requests": len(times),
         "requests/s": len(times) / max(answer["spent"] for answer in answers),
         "p50 ms": float(times[len(times) // 2]),
         "p99 ms": float(times[int(len(times) * 0.99)]),
