@@ -265,7 +265,7 @@ class ApproximateEngine(Engine):
     def _ranked_in_place(self, rows: NDArray[np.float32], candidates: NDArray[np.int64], k: int) -> Found:
         """The nearest candidates by float32 distances, without copying any row."""
         held = self.vectors.embeddings
-        squares = np.empty(candidates.shape, dtype=np.float32)
+        squares: NDArray[np.float32] = np.empty(candidates.shape, dtype=np.float32)
         candidates = np.ascontiguousarray(candidates)
         _faiss.fvec_L2sqr_by_idx(
             _faiss.swig_ptr(squares),
