@@ -87,11 +87,12 @@ if __name__ == "__main__":
     records = load(sys.argv[1])
     wanted = float(records.X[[0, 1]].sum()) + float(records.X[[6, 7]].sum())
     for start in sys.argv[2:]:
-        total = 0.0
-        for items in Loader(records, workers=1, start=start)([[0, 1], [6, 7]]):
-            total += float(items.sum())
-            index.search(vectors[:100], 3)
-        print(start, total == wanted)
+        for workers in (0, 1, 2):
+            total = 0.0
+            for items in Loader(records, workers=workers, start=start)([[0, 1], [6, 7]]):
+                total += float(items.sum())
+                index.search(vectors[:100], 3)
+            print(start, workers, total == wanted)
 """
 
 
@@ -103,4 +104,5 @@ def test_workers_beside_faiss_with_threads_end(photos, tmp_path: Path) -> None:
     finished = subprocess.run(
         [sys.executable, script, folder, *starts], capture_output=True, text=True, timeout=150, check=False
     )
-    assert finished.stdout.split() == [word for start in starts for word in (start, "True")], finished.stderr
+    told = [f"{start} {workers} True" for start in starts for workers in (0, 1, 2)]
+    assert finished.stdout.splitlines() == told, finished.stderr
