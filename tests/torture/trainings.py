@@ -1,6 +1,6 @@
 """Trainings killed while they run: what they lead to is what an unbroken one leads to, bit by bit.
 
-A training is killed at a random moment after its first checkpoint, goes on in a new process, is killed again,
+A training is killed at a random moment after a checkpoint, goes on in a new process, is killed again,
 and so on until it ends; then its arrays, settings, calibration and lines are compared with those of one that
 nothing broke off. After every step a checkpoint is written, so many kills fall inside a save; besides, each
 place inside a save is hit once on purpose. One process imports the library and forks a child for each start.
@@ -81,12 +81,12 @@ def run_training_kills(place: Path, kills: int, *, kinds: int = 3, seed: int = 0
     number = 0
     while found.kills < kills:
         which = number % len(works)
-        expected, seconds = whole[which]
+        expected = whole[which]
         folder = place / f"run{number}"
         for _ in range(200):
             last = found.kills >= kills
             child = _forked(works[which], folder)
-            killed = not last and _killed_later(child, folder, generator.uniform(0, seconds))
+            killed = not last and _killed_later(child, folder, generator.randrange(6), generator.random())
             if not killed:
                 break
             found.kills += 1
@@ -101,7 +101,7 @@ def run_training_failpoints(place: Path) -> Trainings:
     torch.set_num_threads(1)
     broken, found = breaking(), Trainings()
     work = cases(broken)["memory and average"]
-    expected, _ = _unbroken(broken, work, place / "unbroken")
+    expected = _unbroken(broken, work, place / "unbroken")
     for number in _SAVES:
         for inside in broken.PLACES:
             folder = place / f"{number}-{inside}"
@@ -119,16 +119,10 @@ def run_training_failpoints(place: Path) -> Trainings:
     return found
 
 
-def _unbroken(broken: ModuleType, work: Callable[[Path], None], folder: Path) -> tuple[Any, float]:
-    """What a training ends as, and its seconds after the first checkpoint."""
-    work(folder.with_name(f"{folder.name}-here"))  # so that no child spends its time on importing
-    child = _forked(work, folder)
-    _wait_for_checkpoint(child, folder)
-    begin = time.monotonic()
-    _, status = os.waitpid(child, 0)
-    if status:
-        raise RuntimeError(f"the unbroken training ended with {status}")
-    return broken.content(folder), time.monotonic() - begin
+def _unbroken(broken: ModuleType, work: Callable[[Path], None], folder: Path) -> Any:
+    """What a training ends as, made here, so that no child spends its time on importing."""
+    work(folder)
+    return broken.content(folder)
 
 
 def _forked(work: Callable[[Path], None], folder: Path) -> int:
@@ -145,21 +139,22 @@ def _forked(work: Callable[[Path], None], folder: Path) -> int:
         os._exit(status)
 
 
-def _wait_for_checkpoint(child: int, folder: Path) -> bool:
-    """Wait until one is whole; False where the child has ended instead."""
-    while not (folder / "checkpoint" / "state" / "checkpoint.json").exists():
-        ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        if ended is not None:
+def _killed_later(child: int, folder: Path, saves: int, part: float) -> bool:
+    """Kill a child some saves and a part of a step after its first checkpoint; False where it ended before.
+
+    Counted in saves, as the time that a busy machine takes for nothing would leave none to get anywhere.
+    """
+    manifest = folder / "checkpoint" / "state" / "checkpoint.json"
+    seen, count, since, interval = _stamp(manifest), 0, time.monotonic(), 0.01
+    while seen is None or count < saves:
+        if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
             return False
-        time.sleep(0.001)
-    return True
-
-
-def _killed_later(child: int, folder: Path, patience: float) -> bool:
-    """Kill a child some seconds after the first checkpoint; False where it ended before that."""
-    if not _wait_for_checkpoint(child, folder):
-        return False
-    time.sleep(patience)
+        time.sleep(0.0005)
+        now = _stamp(manifest)
+        if now is not None and now != seen:
+            count += seen is not None
+            seen, interval, since = now, time.monotonic() - since, time.monotonic()
+    time.sleep(part * interval)
     if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
         return False
     os.kill(child, signal.SIGKILL)
@@ -168,6 +163,15 @@ def _killed_later(child: int, folder: Path, patience: float) -> bool:
         return False
     os.waitpid(child, 0)
     return True
+
+
+def _stamp(place: Path) -> tuple[int, int] | None:
+    """What tells one save from the next; None while there is none."""
+    try:
+        found = place.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _judge(broken: ModuleType, child: int, folder: Path, expected: Any, found: Trainings) -> None:

@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 from likewise.data import records_from_arrays
 from likewise.errors import InputError
-from likewise.losses import Contrastive, CrossBatchMemory, NTXent, ProxyAnchor, SupCon, TripletMargin
+from likewise.losses import (
+    BarlowTwins,
+    Contrastive,
+    CrossBatchMemory,
+    NTXent,
+    ProxyAnchor,
+    SupCon,
+    TripletMargin,
+    VICReg,
+)
 from likewise.mining import BatchHard
-from likewise.relations import Pairs, Scores, Triplets
+from likewise.relations import Matches, Pairs, Scores, Triplets
 from likewise.training import Batch, Learner, Schedule, Stepping, Task
 from likewise.training.average import Average
 
@@ -203,3 +212,20 @@ def test_items_of_which_nothing_is_known_are_shown_twice_and_are_their_own_class
     assert (task.supervision, made.views, made.rows.tolist()) == ("views", 2, [7, 3])
     assert made.relation.tolist() == [7, 3, 7, 3]
     assert made.ids is None  # or the two views would be one item to a memory
+
+
+@pytest.mark.parametrize("kind", [VICReg, BarlowTwins])
+@pytest.mark.parametrize("cached", [0, 3])
+def test_losses_of_two_views_get_each_view_apart(kind: type[nn.Module], cached: int) -> None:
+    torch.manual_seed(0)
+    linear, items = nn.Linear(3, 4), torch.randn(10, 3)
+    made = Learner(linear, kind(), schedule=Schedule(epochs=1), stepping=Stepping(cached_gradients=cached))
+    rows = np.arange(5)
+    batch = Batch(rows, torch.from_numpy(rows).repeat(2), views=2)
+    found = made.gradients(items, batch)
+    gradient = linear.weight.grad.clone()
+    linear.zero_grad()
+    expected = kind()(linear(items[:5]), Matches(), columns=linear(items[5:]))
+    expected.backward()
+    assert found == pytest.approx(float(expected.detach()), rel=1e-5)
+    torch.testing.assert_close(gradient, linear.weight.grad, rtol=1e-4, atol=1e-6)

@@ -27,7 +27,7 @@ from likewise.training import (
 )
 
 NAMES = """contrastive supcon triplet batch-hard semi-hard multi-similarity circle lifted npairs nca fastap
-    proxy-nca proxy-anchor soft-triple softmax cosface arcface ntxent binary-pair cosent
+    proxy-nca proxy-anchor soft-triple softmax cosface arcface ntxent vicreg barlow-twins binary-pair cosent
     score-regression rank"""
 
 

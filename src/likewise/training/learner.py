@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from likewise.errors import InputError, LikewiseError
-from likewise.losses import CrossBatchMemory, Loss
+from likewise.losses import BarlowTwins, CrossBatchMemory, Loss, VICReg
+from likewise.relations import Matches
 from likewise.training.average import Average
 from likewise.training.schedule import Schedule
 from likewise.training.task import Batch
@@ -181,6 +182,10 @@ class Learner:
             options["ids"] = batch.ids.to(embeddings.device)
         if batch.weights is not None:
             options["weights"] = batch.weights.to(embeddings.device)
+        if isinstance(self.loss, VICReg | BarlowTwins) and batch.views == 2:
+            # These take the two views apart, each item with its own other view.
+            embeddings, options["columns"] = embeddings.chunk(2)
+            relation = Matches()
         try:
             value: Tensor = self.loss(embeddings, relation, **options)
         except InputError:

@@ -45,6 +45,8 @@ class Method:
         What its constructor is given, beyond sizes, distance and miner.
     distance, miner : callable, optional
         Make the distance and the miner; None leaves the loss its own.
+    compares : callable, optional
+        Makes the distance by which embeddings are compared, where the loss has none.
     learns_from : tuple of str
         Which kinds of supervision it can use, the usual one first.
     sampler : str
@@ -69,6 +71,7 @@ class Method:
     options: Mapping[str, Any] = field(default_factory=dict)
     distance: Callable[[], Distance] | None = None
     miner: Callable[[], nn.Module] | None = None
+    compares: Callable[[], Distance] | None = None
     learns_from: tuple[Supervision, ...] = ("labels",)
     sampler: str = "classes"
     classes_per_batch: int = 8
@@ -269,6 +272,22 @@ METHODS = MappingProxyType(
                 kind=losses.NTXent,
                 options={"temperature": 0.5},
                 learns_from=("views", "labels", "pairs"),
+            ),
+            Method(
+                name="vicreg",
+                about="two changed views alike, each coordinate spread, no two correlated; needs no labels",
+                source="Bardes, Ponce, LeCun, VICReg, 2022",
+                kind=losses.VICReg,
+                compares=Cosine,
+                learns_from=("views",),
+            ),
+            Method(
+                name="barlow-twins",
+                about="two changed views correlate coordinate by coordinate and not across; needs no labels",
+                source="Zbontar et al., Barlow Twins, 2021",
+                kind=losses.BarlowTwins,
+                compares=Cosine,
+                learns_from=("views",),
             ),
             Method(
                 name="binary-pair",

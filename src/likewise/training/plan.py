@@ -123,7 +123,11 @@ class Plan:
 
     def distance(self, loss: nn.Module) -> Distance:
         """By which embeddings are compared."""
-        return distance_of(loss) if self.own_distance is None else self.own_distance
+        if self.own_distance is not None:
+            return self.own_distance
+        if self.own_loss is None and self.method.compares is not None:
+            return self.method.compares()
+        return distance_of(loss)
 
 
 def few_classes_of_images(records: Records) -> bool:
