@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
@@ -81,7 +83,9 @@ class Loader:
                 yield batch, self.records.items(rows(batch))
             return
         drawn = self._asked.now(batches, rows)
-        for found in self._loader:
+        with _no_advice():
+            reading = iter(self._loader)
+        for found in reading:
             if isinstance(found, LikewiseError):
                 raise found
             yield drawn.popleft(), found.numpy() if isinstance(found, torch.Tensor) else found
@@ -132,18 +136,27 @@ def _processes(
     if method == "forkserver":
         # Imported once by the server, rather than once by each worker.
         context.set_forkserver_preload(["likewise.data.loader"])
-    return DataLoader(
-        _Read(items),
-        batch_size=None,
-        sampler=cast("Any", asked),
-        num_workers=workers,
-        collate_fn=_itself,
-        multiprocessing_context=context,
-        persistent_workers=True,
-        prefetch_factor=ahead,
-        worker_init_fn=_one_thread,
-        generator=torch.Generator(),  # or it would draw from the one that training uses
-    )
+    with _no_advice():
+        return DataLoader(
+            _Read(items),
+            batch_size=None,
+            sampler=cast("Any", asked),
+            num_workers=workers,
+            collate_fn=_itself,
+            multiprocessing_context=context,
+            persistent_workers=True,
+            prefetch_factor=ahead,
+            worker_init_fn=_one_thread,
+            generator=torch.Generator(),  # or it would draw from the one that training uses
+        )
+
+
+@contextmanager
+def _no_advice() -> Iterator[None]:
+    """Without PyTorch's warning where there are more workers than cores: how many is the user's to say."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 def _one_thread(_worker: int) -> None:
