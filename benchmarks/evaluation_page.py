@@ -15,6 +15,7 @@ from harness import ROOT, table, told
 
 COLUMNS = ("n", "dimension", "work", "seconds", "of the product", "extra MB")
 TARGETS = {"top-K and R figures": 1.2, "full-rank figures": 2.5}
+LOAD = "The machine's load was {load:.0f} when it began."
 BARE = "the same without intervals"
 BARE = "the same without intervals"
 MOST_MEGABYTES, MOST_INTERVALS, MOST_NMI = 100.0, 0.10, 1.05
@@ -96,7 +97,7 @@ def main() -> None:
     options = parser.parse_args()
     parts, rows = [], []
     for environment, found in runs(options.json):
-        parts.append(f"{table(found, COLUMNS)}\n\n{told(environment)}")
+        parts.append(f"{table(found, COLUMNS)}\n\n{told(environment)} {LOAD.format(**environment)}")
         rows += found
     columns = ("n", "dimension", "figure", "found", "at most", "", "aim")
     page = PAGE.format(runs="\n\n".join(parts), verdicts=table(verdicts(rows), columns))
