@@ -321,3 +321,27 @@ def test_an_id_twice_is_refused():
         retrieval(np.eye(3), [0, 1, 1], ids=["a", "b", "c"], gallery_ids=["a", "b", "b"], **gallery)
     with pytest.raises(InputError, match="given together, and with a gallery"):
         retrieval(np.eye(3), [0, 1, 1], ids=[1, 2, 3])
+
+
+@pytest.mark.parametrize("figures", [None, ["map", "mrr", "ndcg"]], ids=["top K and R", "whole ranking"])
+def test_the_walk_over_half_of_the_table_gives_what_whole_rows_give(figures, monkeypatch):
+    """Scores, rivals and changes of every query, with ties, copies and a class of one."""
+    from likewise.search import symmetric
+
+    generator = np.random.default_rng(12)
+    embeddings = generator.normal(size=(300, 3)).astype(np.float32)
+    embeddings[40:60] = embeddings[140:160]
+    labels = generator.integers(0, 70, 300)
+    labels[7] = 1000
+    found = []
+    for least in (2, 10**9):
+        monkeypatch.setattr(symmetric, "_LEAST", least)
+        monkeypatch.setattr(symmetric, "_ROWS", 64)
+        monkeypatch.setattr(symmetric, "_COLUMNS", 96)
+        found.append(retrieval_scores(embeddings, labels, figures=figures))
+    walked, whole = found
+    assert walked.scores.keys() == whole.scores.keys()
+    np.testing.assert_array_equal(walked.rivals, whole.rivals)
+    for name, scores in whole.scores.items():
+        np.testing.assert_array_equal(walked.scores[name], scores)
+        np.testing.assert_array_equal(walked.changes[name], whole.changes[name])

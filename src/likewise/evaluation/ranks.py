@@ -24,6 +24,7 @@ _EXACT_PLACES = 32
 _MOST_COUNTED = 64  # with more relevant items a query, a sort of the whole row is cheaper
 _RIVALS = 8  # other classes whose absence is tried for each query
 _LISTED = 1024  # places that are searched for the rivals' items
+_COMPARED = 64  # places that are compared with one another
 _SLACK = 8  # places looked at beyond the depth, for what moves up where a class is left out
 _FAR = 2**62  # the rank of what isn't there
 
@@ -147,14 +148,20 @@ def ranked_blocks(
 
 def _rivals(found: Tensor, asked: Tensor) -> Tensor:
     """The first other classes of each row of codes, each once, (rows, V); -1 where there are fewer."""
-    taken = (found == asked[:, None]) | (found < 0)
-    out = torch.full((len(found), min(_RIVALS, found.shape[1])), -1, device=found.device)
-    for place in range(out.shape[1]):
-        free = ~taken
+    most = min(_RIVALS, found.shape[1])
+    out = torch.full((len(found), most), -1, device=found.device)
+    free = (found != asked[:, None]) & (found >= 0)
+    if found.shape[1] <= _COMPARED:  # each place with all before it
+        again = (found[:, :, None] == found[:, None, :]).tril(-1).any(2)
+        number = (free & ~again).cumsum(1)
+        row, place = (free & ~again & (number <= most)).nonzero(as_tuple=True)
+        out[row, number[row, place] - 1] = found[row, place]
+        return out
+    for number in range(most):
         some = free.any(1)
         if not bool(some.any()):
             break
         first = found.gather(1, free.byte().argmax(1, keepdim=True)).squeeze(1)
-        out[:, place] = torch.where(some, first, -1)
-        taken |= (found == out[:, place : place + 1]) & some[:, None]
+        out[:, number] = torch.where(some, first, -1)
+        free &= (found != out[:, number : number + 1]) | ~some[:, None]
     return out

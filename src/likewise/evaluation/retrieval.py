@@ -369,12 +369,16 @@ class _Found:
         self._filled = here.stop
         # The own class stands for no rival: a change of 0 there says nothing.
         self.rivals[here] = torch.where(ranked.rivals < 0, codes[:, None], ranked.rivals).cpu().numpy()
-        without = ranked.without_rivals()
+        # Without a rival nothing changes where no other class lies ahead of the last item that was found.
+        there = ranked.ranks != Relevant.padding
+        moves = torch.where(there, ranked.ranks, 0).amax(1) > there.sum(1)
+        some, mask = ranked.chosen(moves), moves.cpu().numpy()
+        without = some.without_rivals()
         for wanted in chosen:
-            own = wanted.scores(ranked)
-            self.scores[wanted.name][here] = own.cpu().numpy()
-            moved = wanted.scores(without).view(-1, len(own)) - own
-            self.changes[wanted.name][here] = moved.T.float().cpu().numpy()
+            own, changes = wanted.scores(ranked), self.changes[wanted.name][here]
+            self.scores[wanted.name][here], changes[~mask] = own.cpu().numpy(), 0
+            moved = wanted.scores(without).view(width, -1) - own[moves]
+            changes[mask] = moved.T.float().cpu().numpy()
 
 
 def _own_places(ids: Any, gallery_ids: Any, n: int, m: int) -> NDArray[np.int64] | None:
