@@ -12,6 +12,7 @@ from sklearn.cluster import HDBSCAN
 from likewise import distances
 from likewise.errors import DataError, InputError
 from likewise.evaluation import clustering, clustering_threshold
+from likewise.evaluation.agreement import Meetings, adjusted_rand, normalized_mutual_information
 from likewise.evaluation.clustering import hdbscan_clusters, kmeans_clusters, threshold_clusters
 from reference import evaluation as reference
 
@@ -173,3 +174,21 @@ def test_a_threshold_of_validation_classes_serves_other_classes():
 def test_a_threshold_that_cannot_be_chosen(embeddings, labels, options, message):
     with pytest.raises((DataError, InputError), match=message):
         clustering_threshold(embeddings, labels, **options)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_agreement_read_off_the_table_equals_scikit_learn(seed):
+    generator = np.random.default_rng(seed)
+    n, classes, clusters = generator.integers(2, 60), generator.integers(1, 9), generator.integers(1, 9)
+    codes = np.unique(generator.integers(0, classes, n), return_inverse=True)[1]
+    found = generator.integers(0, clusters, n) if seed else codes[::-1].copy()
+    table = Meetings.of(codes, found)
+    for kept in (np.ones(codes.max() + 1, dtype=bool), np.arange(codes.max() + 1) % 3 != 1):
+        items = kept[codes]
+        left = table.kept(kept)
+        assert normalized_mutual_information(left) == pytest.approx(
+            metrics.normalized_mutual_info_score(codes[items], found[items]), abs=1e-12
+        )
+        assert adjusted_rand(left) == pytest.approx(
+            metrics.adjusted_rand_score(codes[items], found[items]), abs=1e-12
+        )

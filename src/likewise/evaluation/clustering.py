@@ -9,7 +9,7 @@ leaves out classes: it says how the figure moves with the classes, not how it mo
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from likewise.distances import Distance, Form, ProductDistance
 from likewise.errors import DataError, InputError
+from likewise.evaluation.agreement import Meetings, adjusted_rand, normalized_mutual_information
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import paired_vectors, positive_integer, zero_vectors
 from likewise.evaluation.intervals import jackknife_figure
@@ -31,6 +32,7 @@ __all__ = [
     "threshold_clusters",
 ]
 
+_OF_TABLES = {"nmi": normalized_mutual_information, "ari": adjusted_rand}
 _METHODS = ("kmeans", "hdbscan", "threshold")
 _BLOCK_ELEMENTS = 4_000_000
 _MOST_LINKED = 10_000  # items whose distances are all held to choose a threshold
@@ -120,17 +122,13 @@ def clustering(
     else:
         features = _features(rows, measure)
         clusters = kmeans_clusters(features, k, iterations=iterations, restarts=restarts, seed=seed)
-    groups = _groups(len(classes), seed)[codes]
+    groups = _groups(len(classes), seed)
     found = {}
-    for name, agreement in measures.items():
-        left_out = [
-            agreement(codes[groups != g], clusters[groups != g]) if np.any(groups != g) else np.nan
-            for g in range(int(groups.max()) + 1)
-        ]
+    for name, left_out in _without_groups(measures, codes, clusters, groups).items():
         bounds = (-1.0, 1.0) if name != "nmi" else (0.0, 1.0)
         found[name] = jackknife_figure(
-            agreement(codes, clusters),
-            np.array(left_out),
+            left_out[0],
+            np.array(left_out[1:]),
             bounds=bounds,
             n_units=len(classes),
             note="clusters held fixed",
@@ -275,6 +273,29 @@ def _groups(n_classes: int, seed: int) -> _Codes:
     if n_classes <= _GROUPS:
         return np.arange(n_classes)
     return np.random.default_rng(seed).permutation(np.arange(n_classes) % _GROUPS)
+
+
+def _without_groups(
+    measures: Mapping[str, Callable[[_Codes, _Codes], float]],
+    codes: _Codes,
+    clusters: _Codes,
+    groups: _Codes,
+) -> dict[str, list[float]]:
+    """Each figure of all classes, then without each group (C,) of them; NaN where none is left."""
+    table = Meetings.of(codes, clusters)
+    found: dict[str, list[float]] = {name: [] for name in measures}
+    for group in range(-1, int(groups.max()) + 1):
+        kept = groups != group
+        part = table.kept(kept)
+        for name, agreement in measures.items():
+            if not kept.any():
+                found[name].append(np.nan)
+            elif name in _OF_TABLES:
+                found[name].append(_OF_TABLES[name](part))
+            else:
+                items = kept[codes]
+                found[name].append(agreement(codes[items], clusters[items]))
+    return found
 
 
 def _measures(figures: Iterable[str]) -> dict[str, Callable[[_Codes, _Codes], float]]:

@@ -153,15 +153,15 @@ def _rivals(found: Tensor, asked: Tensor) -> Tensor:
     free = (found != asked[:, None]) & (found >= 0)
     if found.shape[1] <= _COMPARED:  # each place with all before it
         again = (found[:, :, None] == found[:, None, :]).tril(-1).any(2)
-        number = (free & ~again).cumsum(1)
-        row, place = (free & ~again & (number <= most)).nonzero(as_tuple=True)
-        out[row, number[row, place] - 1] = found[row, place]
+        count = (free & ~again).cumsum(1)
+        row, at = (free & ~again & (count <= most)).nonzero(as_tuple=True)
+        out[row, count[row, at] - 1] = found[row, at]
         return out
-    for number in range(most):
+    for place in range(most):
         some = free.any(1)
         if not bool(some.any()):
             break
         first = found.gather(1, free.byte().argmax(1, keepdim=True)).squeeze(1)
-        out[:, number] = torch.where(some, first, -1)
-        free &= (found != out[:, number : number + 1]) | ~some[:, None]
+        out[:, place] = torch.where(some, first, -1)
+        free &= (found != out[:, place : place + 1]) | ~some[:, None]
     return out
