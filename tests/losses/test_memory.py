@@ -92,6 +92,10 @@ KINDS = {
     "strings": lambda step: [f"class {step}", "class 0", "ä\x00\n", "class 1"],
     "table": lambda step: torch.tensor([[True, False], [False, True], [step % 2 == 0, True], [False, False]]),
     "chunklets": lambda step: Chunklets([0, 0, -1, step]),
+    "levels": lambda step: Labels([[0, step], [0, 1], [2**62, 2], [2**62 + 1, 3]], levels=[0.3, 0.7]),
+    "names of levels": lambda step: Labels(
+        [["a", f"class {step}"], ["a", "x"], ["b", "y"], ["b", "x"]], levels=[0.3, 0.7]
+    ),
     "unlabelled": lambda step: Labels([step, 0, -1, 1], unlabelled=-1),
 }
 
@@ -123,6 +127,22 @@ def test_a_restored_memory_goes_on_to_the_bit(kind: str) -> None:
         assert torch.equal(a.grad, b.grad)
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name])
+
+
+@pytest.mark.filterwarnings("ignore:.*no positive pair.*")
+def test_levels_add_up_in_the_memory_too() -> None:
+    """The memory of a hierarchy is the weighted sum of memories of its levels, named or numbered."""
+    x = torch.randn(8, 3, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    coarse, fine = torch.arange(8) % 2, torch.arange(8) % 4
+    memories = [CrossBatchMemory(Contrastive(margin=2.0), 3, size=6).double() for _ in range(4)]
+    for rows in (slice(0, 4), slice(4, 8)):
+        both = torch.stack([coarse, fine], dim=1)[rows]
+        names = [[f"genus {g}", f"species {s}"] for g, s in both.tolist()]
+        numbered = memories[0](x[rows], Labels(both, levels=[0.3, 0.7]))
+        named = memories[1](x[rows], Labels(names, levels=[0.3, 0.7]))
+        apart = 0.3 * memories[2](x[rows], coarse[rows]) + 0.7 * memories[3](x[rows], fine[rows])
+        torch.testing.assert_close(numbered, apart, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(named, apart, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.filterwarnings("ignore:.*no positive pair.*")

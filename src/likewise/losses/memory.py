@@ -19,7 +19,17 @@ from likewise.table.distributed import world_group
 
 __all__ = ["CrossBatchMemory"]
 
-_KINDS = ("nothing", "integers", "strings", "a table of labels", "chunklets")
+_KINDS = (
+    "nothing",
+    "integers",
+    "strings",
+    "a table of labels",
+    "chunklets",
+    "integers of several levels",
+    "strings of several levels",
+)
+_NAMED = (2, 6)
+"""Which of the kinds are numbers that stand for names."""
 _OWN_IDS = -(2**62)
 """Where the ids begin that are given to items without one, going up; far from any position."""
 _OWN_IDS_EACH = 2**44
@@ -45,7 +55,8 @@ class CrossBatchMemory(Loss):
     compared with itself and the queue, and the queue stays as it is.
 
     Queue, pointer, count, labels and ids are buffers: with ``state_dict`` training goes on to the bit.
-    Labels are kept exactly: integers, strings, several labels an item, or chunklets. With several processes
+    Labels are kept exactly: integers, strings, several labels an item, levels of a hierarchy, or chunklets;
+    lists of pairs or triplets speak of one batch and are refused. With several processes
     each keeps a queue of its own batches, and the columns are those of all.
 
     Defaults: the distance, normalisation and reduction of the wrapped loss; the loss of the memory alone, as
@@ -231,7 +242,7 @@ class CrossBatchMemory(Loss):
             raise InputError(
                 f"label tables must have {labels.shape[1]} columns as the memory's; found {values.shape[1]}"
             )
-        if _KINDS[kind] != "strings":
+        if kind not in _NAMED:
             return _Supervision(kind, labels), _Supervision(kind, values)
         # names that no entry bears any more are dropped, so that they don't pile up
         names = json.loads(bytes(self.names.tolist()))
@@ -271,18 +282,19 @@ def _supervision(relation: Relation, n: int) -> _Supervision:
         )
     if isinstance(relation, Chunklets):
         return _Supervision(4, relation.chunklets)
-    values = relation._values
+    values, levels = relation._values, relation._levels is not None
     if isinstance(values, Tensor):
-        return _Supervision(3 if values.ndim == 2 else 1, values)
+        return _Supervision(5 if levels else 3 if values.ndim == 2 else 1, values)
     names, codes = np.unique(values, return_inverse=True)
-    return _Supervision(2, torch.from_numpy(codes.reshape(-1)), tuple(names.tolist()))
+    codes = torch.from_numpy(codes.reshape(values.shape))
+    return _Supervision(6 if levels else 2, codes, tuple(names.tolist()))
 
 
 def _relation(relation: Relation, values: Tensor, names: tuple[str, ...]) -> Relation:
     """The relation of the columns, of the kind of the batch's."""
     if isinstance(relation, Labels):
         labels = np.array(names)[values.cpu().numpy()] if names else values
-        return Labels(labels, unlabelled=relation._unlabelled)
+        return Labels(labels, unlabelled=relation._unlabelled, levels=relation._levels)
     return Chunklets(values)
 
 
