@@ -286,8 +286,8 @@ def _supervision(relation: Relation, n: int) -> _Supervision:
     if isinstance(values, Tensor):
         return _Supervision(5 if levels else 3 if values.ndim == 2 else 1, values)
     names, codes = np.unique(values, return_inverse=True)
-    codes = torch.from_numpy(codes.reshape(values.shape))
-    return _Supervision(6 if levels else 2, codes, tuple(names.tolist()))
+    numbers = torch.from_numpy(codes.reshape(values.shape))
+    return _Supervision(6 if levels else 2, numbers, tuple(names.tolist()))
 
 
 def _relation(relation: Relation, values: Tensor, names: tuple[str, ...]) -> Relation:
