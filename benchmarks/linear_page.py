@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import table, told
 
-__all__ = ["write_page"]
+__all__ = ["runs_told", "write_page"]
 
 Row = dict[str, Any]
 
@@ -85,7 +85,8 @@ def _aims(rows: Sequence[Row]) -> list[Row]:
                     "reached": ", ".join(f"{table_} {ratio}" for table_, ratio in reached),
                     "not reached, or not shown": ", ".join(
                         table_ for table_, ratio in reached if not _met(ratio, times)
-                    ),
+                    )
+                    or "-",
                 }
             )
     return found
@@ -184,16 +185,28 @@ def _evaluations(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
+def runs_told(environments: Sequence[Row]) -> list[str]:
+    """What each run was, a sentence a run; not where its results went, and no version twice."""
+    sentences: list[str] = []
+    seen: Row = {}
+    for line in environments:
+        words = re.sub(r" --(json|page|peer|data) \S+", "", line["command"])
+        if {**seen, "command": "", "commit": ""} == {**line, "command": "", "commit": ""}:
+            sentences.append(f"Then `{words}` at commit `{line['commit']}`, there.")
+        else:
+            sentences.append(told({**line, "command": words}))
+        seen = line
+    return ["  \n".join(sentences)]
+
+
 def write_page(path: Path, lines: Sequence[Row]) -> None:
     """Write the page of the lines of a JSON; of what was measured twice the later stands."""
     runs = [line for line in lines if line.get("kind") == "run"]
     parts = [INTRODUCTION.format(peer=next((run["peer"] for run in runs if "0.7" in run["peer"]), ""))]
-    loads = iter(runs)
-    for line in lines:
-        if "kind" not in line:
-            words = re.sub(r" --(json|page|peer|data) \S+", "", line["command"])
-            load = f" The machine's load was {run['load']:.1f}." if (run := next(loads, None)) else ""
-            parts.append(told({**line, "command": words}) + load)
+    parts += runs_told([line for line in lines if "kind" not in line])
+    if runs:
+        loads = ", ".join(f"{run['load']:.0f}" for run in runs)
+        parts.append(f"The machine's load was {loads} as they began.")
     measured = {
         tuple(line.get(name) for name in ("kind", "learner", "table", "n", "d")): line
         for line in lines

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +21,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import linear_protocols as protocols
 import numpy as np
-from harness import environment, table, told, write_lines
+from harness import environment, table, write_lines
 from linear_accuracy import BASELINES, against_standardised, cross_validated, estimators, ranks, subsample
 from linear_guide import guide
+from linear_page import runs_told
 from linear_pictures import critical_differences, curves, picture
 from linear_tables import TABLES
 
@@ -276,11 +276,6 @@ KEYS = {
 }
 
 
-def _command(words: str) -> str:
-    """A command line without where its results went, as they lie beside the page."""
-    return re.sub(r" --(json|page) \S+", "", words)
-
-
 def write_page(path: Path, lines: Sequence[Row]) -> None:
     """Write the page of the lines of a JSON, and its pictures beside it."""
     run, images = next(line for line in lines if line.get("kind") == "run"), path.parent / "images"
@@ -292,10 +287,11 @@ def write_page(path: Path, lines: Sequence[Row]) -> None:
     rows = list(measured_.values())
     parts = [
         INTRODUCTION.format(**run),
-        *(told({**line, "command": _command(line["command"])}) for line in lines if "kind" not in line),
+        *runs_told([line for line in lines if "kind" not in line]),
         f"The machine's load was {run['load']:.1f} at the "
         f"beginning; a fit of more than {run['seconds']:g} s was left out.",
     ]
+    parts += [line["text"] for line in lines if line.get("kind") == "note"]
     parts += _accuracy(rows, images)
     sections = {
         "collapse": (

@@ -97,6 +97,32 @@ def test_the_page_of_times_prints_what_was_stopped(tmp_path: Path) -> None:
     assert "Written by `c` at commit `d`" in text and "metric-learn 0.7.0 ran." in text
 
 
+def test_aims_are_held_against_what_was_measured(tmp_path: Path) -> None:
+    def fit(learner: str, table: str, n: int, ours: float, theirs: dict[str, object]) -> dict[str, object]:
+        return {
+            "kind": "fit", "learner": learner, "table": table, "n": n, "d": 2,
+            "likewise": {"seconds": ours, "objective": 1.0}, "metric-learn": theirs,
+        }  # fmt: skip
+
+    reached = {"seconds": 24.0, "objective": 2.0, "ours reached it in": 1.0}
+    never = {"seconds": 24.0, "objective": 0.5, "ours reached it in": None}
+    rows = [
+        fit("LMNN", "few", 999, 1.0, never),
+        fit("LMNN", "many", 1000, 2.0, reached),
+        fit("LMNN", "more", 2000, 5.0, {"stopped": "> 60 s"}),
+        fit("MMC", "many", 1000, 2.0, never),
+        fit("SCML", "many", 1000, 2.0, {"stopped": "MemoryError: 9 GiB"}),
+    ]
+    environment = {"command": "c", "commit": "d", "machine": "m", "python": "3", "packages": {}}
+    run = {"kind": "run", "load": 1.0, "limit": 60.0, "peer": ""}
+    page.write_page(tmp_path / "a.md", [environment, run, *rows])
+    text = (tmp_path / "a.md").read_text("utf-8")
+    assert "| LMNN | metric-learn | 12 | many 24, more > 12 | - |" in text
+    assert "| MMC | metric-learn | 12 | many - | many |" in text
+    assert "| SCML | metric-learn | 12 | many it fails | - |" in text
+    assert "asks for more than 12 GiB" in text
+
+
 def test_of_what_was_measured_twice_the_later_stands(tmp_path: Path) -> None:
     environment = {"command": "c --json j", "commit": "d", "machine": "m", "python": "3", "packages": {}}
     run = {"kind": "run", "load": 1.0, "most": 90, "seconds": 5.0}
