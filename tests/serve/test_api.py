@@ -265,6 +265,29 @@ def test_what_takes_too_long_is_503_and_the_server_goes_on(serving) -> None:
     assert httpx.post(f"{url}/v1/search", json={"ids": ["digits:1"]}).status_code == 200
 
 
+def test_a_long_search_for_suspects_keeps_nobody_waiting(serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on while searches are answered; whoever stopped waiting finds it done."""
+    from likewise.serve import suspects
+
+    begun, let_go = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> list[dict[str, str]]:
+        begun.set()
+        assert let_go.wait(20)
+        return [{"id": "digits:1"}]
+
+    monkeypatch.setattr(suspects, "suspects_among", slow)
+    address = serving(limits=Limits(seconds=0.3))
+    try:
+        assert httpx.get(f"{address}/explorer/suspects").status_code == 503
+        assert begun.is_set()
+        answer = httpx.post(f"{address}/v1/search", json={"ids": ["digits:1"], "k": 1})
+        assert answer.json()["hits"][0][0]["id"] == "digits:1"
+    finally:
+        let_go.set()
+    assert httpx.get(f"{address}/explorer/suspects").json() == [{"id": "digits:1"}]
+
+
 def test_a_failure_of_ours_tells_no_trace_and_no_path(serving, caplog: pytest.LogCaptureFixture) -> None:
     url = serving()
     served = serving.app.state.served

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import hashlib
@@ -27,13 +28,13 @@ from likewise.data import Records
 from likewise.errors import ArtifactError, InputError
 from likewise.search import Index
 from likewise.serve.served import Served
+from likewise.serve.suspects import search_of_suspects
 
-__all__ = ["Correction", "Explorer", "colours", "map_of", "suspects", "thumbnail"]
+__all__ = ["Correction", "Explorer", "colours", "map_of", "thumbnail"]
 
 _Alone: TypeAlias = Callable[[Callable[[Index], Any]], Awaitable[Any]]
 _SIDE = 64
 _MOST_THUMBNAILS = 200
-_SUSPECTS = 200
 _MOST_CATEGORIES = 1_000
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
@@ -131,7 +132,11 @@ class Explorer:
 
         @app.get("/explorer/suspects", include_in_schema=False, dependencies=[reader])
         async def doubtful() -> Response:
-            return _json(await alone(lambda index: self._keep(index, "suspects", lambda: suspects(index))))
+            begun = await alone(
+                lambda index: self._keep(index, "suspects", lambda: search_of_suspects(index))
+            )
+            # Whoever stops waiting doesn't stop the search: asked again, it may be done.
+            return _json(await asyncio.shield(asyncio.wrap_future(begun)))
 
         @app.post("/explorer/corrections", include_in_schema=False, dependencies=[writer])
         async def correct(correction: Correction) -> Response:
@@ -254,37 +259,6 @@ def colours(index: Index, name: str) -> dict[str, Any]:
         "categories": [{"name": text, "count": counts[text]} for text in order],
         "codes": base64.b64encode(codes.tobytes()).decode(),
     }
-
-
-def suspects(index: Index) -> list[dict[str, Any]]:
-    """Records whose labels are doubtful, the most doubtful first; see :mod:`likewise.audit`.
-
-    Raises
-    ------
-    InputError
-        There are no labels, or too few.
-    """
-    from likewise.audit import Kind, audit
-
-    labels = index.labels
-    rows = [row for row, label in enumerate(labels) if label is not None]
-    chosen = [str(labels[row]) for row in rows]
-    if len(set(chosen)) < 2 or len(rows) < 3:
-        raise InputError("suspects need labels of at least two classes in the index")
-    found = audit(index.embeddings[rows], chosen, distance=index.model.distance).of(Kind.WRONG_LABEL)
-    ids = index.ids
-    return [
-        {
-            "id": ids[rows[one.row]],
-            "row": rows[one.row],
-            "label": one.label,
-            "suggested": one.other_label,
-            "witness": ids[rows[one.other_row]] if one.other_row >= 0 else None,
-            "score": one.score,
-            "reason": one.reason,
-        }
-        for one in found[:_SUSPECTS]
-    ]
 
 
 def thumbnail(item: NDArray[Any]) -> bytes:
