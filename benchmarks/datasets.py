@@ -32,6 +32,7 @@ from likewise.evaluation import few_shot
 ROOT = Path(__file__).resolve().parent.parent
 JSON, PAGE = ROOT / "docs" / "results" / "datasets.jsonl", ROOT / "docs" / "results" / "datasets.md"
 QUICKER = {"encoder": {"name": "convnet", "stride": 2}, "dimension": 64}
+ENOUGH = 3  # seeds
 SIDES = ("model", "raw", "untrained")
 
 
@@ -245,6 +246,9 @@ def page(rows: list[dict[str, Any]], made: dict[str, Any]) -> str:
         own = [row for row in rows if row["case"] == case.name]
         if own:
             lines += _section(case, own)
+    lacking = [case.name for case in CASES if not any(row["case"] == case.name for row in rows)]
+    if lacking:
+        lines += [f"Not run yet: {', '.join(lacking)}.", ""]
     return "\n".join(lines)
 
 
@@ -260,6 +264,8 @@ def _section(case: Case, rows: list[dict[str, Any]]) -> list[str]:
         "| figure | trained | raw | untrained |",
         "| --- | --- | --- | --- |",
     ]
+    if len(rows) < ENOUGH:
+        told_[2] += f" **{len(rows)} of {ENOUGH} seeds so far: a first look.**"
     for name in first["figures"]:
         cells = []
         for side in SIDES:
@@ -312,6 +318,7 @@ def main() -> None:
                 told_ = {name: rows[-1]["figures"][name] for name in list(rows[-1]["figures"])[:1]}
                 print(case.name, seed, f"{rows[-1]['seconds']} s", told_, flush=True)
                 _write(options.json, [made, *rows])
+        _write(options.json, [made, *rows])
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page(rows, made), encoding="utf-8")
 
