@@ -20,7 +20,7 @@ from torch import Tensor
 from likewise import losses, mining
 from likewise.distances import Cosine, Distance, Euclidean, SquaredEuclidean
 
-__all__ = ["BATCH_CASES", "batch_case", "triplets"]
+__all__ = ["BATCH_CASES", "batch_case", "pairs_of_pairs", "triplets"]
 
 
 def triplets(numbers: float) -> Cost:
@@ -34,7 +34,7 @@ def _their_triplets(size: Size) -> float:
     return max(62.0 * n * (k - 1) * (n - k), float(n**3) if n**3 < 2**31 else 0.0) + 80.0 * n * n
 
 
-def _pairs_of_pairs(size: Size) -> float:
+def pairs_of_pairs(size: Size) -> float:
     # a few arrays of all positive pairs by all negative pairs of the batch
     return 20.0 * size.n**2 * (size.k - 1) * (size.n - size.k)
 
@@ -141,7 +141,7 @@ BATCH_CASES = (
         lambda: theirs.NTXentLoss(temperature=0.1),
         fused=True,
         bare=Cosine(),
-        their_bytes=_pairs_of_pairs,
+        their_bytes=pairs_of_pairs,
     ),
     batch_case(
         "NCA",
@@ -206,7 +206,7 @@ BATCH_CASES = (
         lambda x, y, k: dense.lifted(x, y, k, margin=1.0),
         lambda: theirs.LiftedStructureLoss(distance=_plain_lp()),
         bare=Euclidean(),
-        their_bytes=_pairs_of_pairs,
+        their_bytes=pairs_of_pairs,
     ),
     batch_case(
         "GeneralizedLiftedStructure",

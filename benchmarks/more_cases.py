@@ -7,7 +7,7 @@ from collections.abc import Callable
 import dense
 import dense_more as more
 import torch
-from batch_cases import batch_case, triplets
+from batch_cases import batch_case, pairs_of_pairs, triplets
 from class_cases import class_case
 from contenders import Batch, Builder, Case, Contender, floor, squares
 from pytorch_metric_learning import losses as theirs
@@ -167,6 +167,7 @@ MORE_CASES = (
         theirs.TupletMarginLoss,
         fused=True,
         bare=Cosine(),
+        their_bytes=pairs_of_pairs,
     ),
     batch_case(
         "SurrogatePrecision",
