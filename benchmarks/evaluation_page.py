@@ -45,8 +45,11 @@ it is held against no figure here.
   over a tile of 512 x 1,024 in cache). Ranks are counted in the same walk; what lies within rounding of an
   item asked for is settled by subtraction, so that full ranks are exact.
 - Before that, whole rows: the table of a block of 256 queries, the minima of runs of 64 columns, and the best
-  chunks read again. It took about twice as long. That way is still taken
+  chunks read again. It was slower than the product. That way is still taken
   with a gallery of its own, and where there is no C compiler.
+- Each query's neighbours without a class that stands before its matches are looked at for the intervals;
+  where no other class does, nothing can change and nothing is looked at. NMI and ARI without some classes
+  are read off the table of classes and clusters, which loses rows.
 - Keeping candidates unsorted, and sorting when there is no more room, lets more of them through than keeping
   them sorted; it was slower.
 - Tiles of 256 x 2,048 or 1,024 x 1,024 were slower in the product itself.
