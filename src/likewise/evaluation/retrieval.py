@@ -377,7 +377,7 @@ class _Found:
         for wanted in chosen:
             own, changes = wanted.scores(ranked), self.changes[wanted.name][here]
             self.scores[wanted.name][here], changes[~mask] = own.cpu().numpy(), 0
-            moved = wanted.scores(without).view(width, -1) - own[moves]
+            moved = wanted.scores(without).view(width, len(some.ranks)) - own[moves]
             changes[mask] = moved.T.float().cpu().numpy()
 
 
