@@ -32,7 +32,7 @@ was {gap:.0e}.
   **compiled**: the same under `torch.compile`.
 
 Times are seconds of the processor, the best of nine in turn in the same process (fewer where nine rounds
-took more than {seconds:.0f} s), so ratios are to be read rather than times. ">" stands for what was not
+took more than {seconds:g} s), so ratios are to be read rather than times. ">" stands for what was not
 run because it was foreseen, from smaller batches, to take over {longest:.0f} s a step or {gigabytes:.0f} GB;
 "-" for what doesn't exist or wasn't asked for. {busy}
 """

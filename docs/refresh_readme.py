@@ -18,6 +18,7 @@ README = ROOT / "README.md"
 PICTURES = ROOT / "docs" / "images"
 FILES = ROOT / "docs" / "files.md"
 RESULTS = ROOT / "docs" / "results"
+_COMMAND = 120  # signs of a command that the list of results shows
 
 
 def tree() -> str:
@@ -58,7 +59,10 @@ def _origin(text: str) -> tuple[str, str, str]:
     said = re.search(r"[Ww]ritten by (`[^`]+`)(?:.*?at commit `?(\w+)`?)?", text, re.DOTALL)
     command, commit = said.groups() if said else (None, None)
     seeds = rows.get("seeds run") or (str(len(rows["seeds"].split(","))) if "seeds" in rows else "-")
-    return rows.get("command") or command or "-", rows.get("commit") or commit or "-", seeds
+    written = rows.get("command") or command or "-"
+    if len(written) > _COMMAND:
+        written = f"{written[:_COMMAND].rsplit(' ', 1)[0]} ...`"
+    return written, rows.get("commit") or commit or "-", seeds
 
 
 def _branch(folder: Path, depth: int, *, deepest: int = 9) -> list[str]:
