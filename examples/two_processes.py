@@ -33,6 +33,7 @@ def main() -> None:
         value.backward()
         optimizer.step()
     print(f"process {rank}: loss {value:.6f}")
+    dist.barrier()  # a group that is given up while its last work is let go may never end
     dist.destroy_process_group()
 
 

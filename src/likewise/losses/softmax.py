@@ -34,6 +34,7 @@ class SupCon(Loss):
     ----------
     P. Khosla et al., "Supervised contrastive learning", 2020, equation 2 (L_out).
 
+    >>> import torch
     >>> loss = SupCon(temperature=1.0)
     >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     >>> round(float(loss(x, [0, 0, 1, 1])), 4)  # log(e + 1 + 1) - 1

@@ -47,12 +47,12 @@ static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
         for (; i + LANES <= columns; i += LANES)
             for (int lane = 0; lane < LANES; lane++) {
                 const float all_of_it = exponential(rate * cells[i + lane] + add);
-                const float value = cells[i + lane] < limit ? all_of_it : 0.0f;
+                const float value = cells[i + lane] >= limit ? 0.0f : all_of_it; /* so that NaN stays */
                 found[i + lane] = value;
                 lanes[lane] += value;
             }
         for (; i < columns; i++) {
-            found[i] = cells[i] < limit ? exponential(rate * cells[i] + add) : 0.0f;
+            found[i] = cells[i] >= limit ? 0.0f : exponential(rate * cells[i] + add);
             sum += found[i];
         }
         for (int lane = 0; lane < LANES; lane++) sum += lanes[lane];
