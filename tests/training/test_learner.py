@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from likewise.data import records_from_arrays
-from likewise.errors import InputError
+from likewise.errors import DataError, InputError
 from likewise.losses import (
     BarlowTwins,
     Contrastive,
@@ -229,3 +229,14 @@ def test_losses_of_two_views_get_each_view_apart(kind: type[nn.Module], cached: 
     expected.backward()
     assert found == pytest.approx(float(expected.detach()), rel=1e-5)
     torch.testing.assert_close(gradient, linear.weight.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [Scores, Pairs])
+def test_a_thing_paired_with_itself_teaches_nothing_and_is_left_out(kind) -> None:
+    records = replace(records_from_arrays(np.eye(4, dtype=np.float32), [0] * 4), y=None)
+    task = Task(replace(records, relation=kind([0, 1, 2, 3], [0, 2, 3, 3], [1, 0, 1, 1])))
+    made = task.batch([0, 1])
+    assert (task.count, made.rows.tolist()) == (2, [1, 2, 3])
+    assert (made.relation.left.tolist(), made.relation.right.tolist()) == ([0, 1], [1, 2])
+    with pytest.raises(DataError, match="every pair is of a thing with itself"):
+        Task(replace(records, relation=kind([0, 1], [0, 1], [1, 0])))

@@ -26,7 +26,7 @@ Departures from the paper
   quick run beats raw pixels beyond its interval was looked at on all persons, some six times, until it did
   (a network with a trained shortcut, and axes that were trained on, fell just short), and its claim was
   moved from EER, by which it fell short, to FRR at FAR 10 % paired by person: both favour it. On persons 11
-  to 40 alone the gain isn't shown.
+  to 40 alone that one quick run doesn't show it.
 - The AR and FERET faces of the paper aren't here.
 - Thresholds are read off the test pairs for FRR at a given FAR, as in the paper.
 """

@@ -36,7 +36,7 @@ from likewise.training.calibrating import calibrate
 from likewise.training.methods import METHODS
 from likewise.training.progress import Epoch
 from likewise.training.reading import embedded
-from likewise.training.task import supervision_of
+from likewise.training.task import learnable_relation, supervision_of
 from likewise.training.validation import HeldOut, hold_out
 
 __all__ = ["linear_methods", "train_linear_head"]
@@ -221,7 +221,7 @@ class _Head:
             return {"y": records.labels}
         takes = set(inspect.signature(self._kind.fit).parameters)
         if supervision in takes:
-            return {supervision: records.relation}
+            return {supervision: learnable_relation(records)}
         if supervision == "views" and not self._kind._needs_labels:
             return {}
         relations = sorted(takes & {"pairs", "triplets", "scores"})

@@ -19,7 +19,7 @@ from likewise.errors import DataError
 from likewise.relations import Pairs, Relation, Scores, Triplets
 from likewise.training.methods import Supervision
 
-__all__ = ["Batch", "Task", "supervision_of"]
+__all__ = ["Batch", "Task", "learnable_relation", "supervision_of"]
 
 _KINDS: dict[type[Relation], Supervision] = {Pairs: "pairs", Scores: "scores", Triplets: "triplets"}
 
@@ -68,6 +68,7 @@ class Task:
     def __init__(self, records: Records, *, class_weights: bool = False) -> None:
         self.records = records
         self.supervision = supervision_of(records)
+        self._relation = learnable_relation(records)
         self._labels = torch.from_numpy(records.codes) if self.supervision == "labels" else None
         self._weights: Tensor | None = None
         if class_weights and self._labels is not None:
@@ -77,7 +78,7 @@ class Task:
     @property
     def count(self) -> int:
         """How many there are to draw from: items, or entries of the table."""
-        if self._listed:
+        if self._relation is not None:
             return len(next(iter(entries_of(self._relation).values())))
         return len(self.records)
 
@@ -89,13 +90,13 @@ class Task:
     @property
     def strata(self) -> NDArray[np.int64] | None:
         """Which kind each entry is of, where batches should hold some of each: pairs alike and not."""
-        if self.supervision != "pairs":
+        if self.supervision != "pairs" or self._relation is None:
             return None
         return entries_of(self._relation)["same"].astype(np.int64)
 
     def batch(self, chosen: list[int]) -> Batch:
         """The batch of these items or entries."""
-        if self._listed:
+        if self._relation is not None:
             some = chosen_entries(self._relation, np.asarray(chosen, dtype=np.int64))
             rows = np.unique(np.concatenate(list(places_of(some).values())))
             return Batch(rows, restricted(some, rows, len(self.records))[1])
@@ -107,14 +108,25 @@ class Task:
         weights = None if self._weights is None else self._weights[numbers]
         return Batch(rows, self._labels[numbers], ids=numbers, weights=weights)
 
-    @property
-    def _listed(self) -> bool:
-        return self.records.relation is not None
 
-    @property
-    def _relation(self) -> Relation:
-        assert self.records.relation is not None
-        return self.records.relation
+def learnable_relation(records: Records) -> Relation | None:
+    """The records' relation without pairs of a thing with itself.
+
+    Two equal sentences that were scored are such a pair: its distance is what it is, whatever is learned.
+
+    Raises
+    ------
+    DataError
+        There are no other pairs.
+    """
+    relation = records.relation
+    if not isinstance(relation, Pairs | Scores):
+        return relation
+    left, right = places_of(relation)["left"], places_of(relation)["right"]
+    of_two = np.flatnonzero(left != right)
+    if not len(of_two):
+        raise DataError(f"{records.name}: every pair is of a thing with itself, which teaches nothing")
+    return relation if len(of_two) == len(left) else chosen_entries(relation, of_two)
 
 
 def supervision_of(records: Records) -> Supervision:
