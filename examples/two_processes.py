@@ -33,7 +33,7 @@ def main() -> None:
         value.backward()
         optimizer.step()
     print(f"process {rank}: loss {value:.6f}")
-    dist.barrier()  # a group that is given up while its last work is let go may never end
+    del net, value  # before the group: DDP would give it up while holding the interpreter, and may then hang
     dist.destroy_process_group()
 
 
