@@ -10,7 +10,7 @@ import torch
 from likewise.distances import Euclidean
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import PairwiseRank
-from likewise.relations import Labels, Pairs, Scores
+from likewise.relations import Labels, Pairs, Scores, Triplets
 
 
 def hinge(value):
@@ -171,10 +171,15 @@ def test_hostile_input_is_refused() -> None:
     for arguments, options, message in (
         ((bad, [0, 1, 1, 2]), {}, "row 1"),
         ((x, [0, 1, 2]), {}, "expected 4, found 3"),
-        ((x, ["a", "b", "c", "d"]), {}, "grades must be integers"),
-        ((x, torch.ones(4, 2, dtype=torch.bool)), {}, "grades must be integers"),
-        ((x, Pairs([0], [1], [True])), {}, "needs Scores"),
-        ((x, [0, 1, 1, 2]), {"columns": x}, "rows and columns; found NoneType"),
+        ((x, [0.0, 1.0, 1.0, 2.0]), {}, "whole numbers or strings"),
+        ((x, Pairs([1], [1], [True])), {}, "paired with itself"),
+        ((x, Triplets([0], [1], [4])), {}, "expected under 4, found 4"),
+        ((x, [0, 1, 1, 2]), {"columns": x}, "column_relation=Labels"),
+        (
+            (x, [0, 1, 1, 2]),
+            {"columns": x, "column_relation": ["a", "b", "c", "d"]},
+            "integers and strings",
+        ),
         ((x, Scores([0], [9], [1.0])), {}, "expected under 4, found 9"),
         ((values(1, 4, 2), [0, 1, 1, 2]), {}, r"\(n, 1\)"),
         ((x, [0, 1, 1, 2]), {"weights": torch.ones(3)}, "weights"),

@@ -252,7 +252,7 @@ def test_hostile_input_is_refused() -> None:
                 build()(*arguments, **options)
         for options, message in (
             ({"reduction": "average"}, "reduction"),
-            ({"distance": "cosine"}, "distance"),
+            ({"distance": "cosin"}, "distance"),
         ):
             with pytest.raises(InputError, match=message):
                 build(**options)
@@ -260,8 +260,8 @@ def test_hostile_input_is_refused() -> None:
             build().function()
     with pytest.raises(InputError, match="paired with itself"):
         CoSENT()(x, Pairs([2], [2], [True]))
-    with pytest.raises(InputError, match="needs Scores"):
-        DifferenceRegression()(x, Labels([0, 1, 1, 0]))
+    with pytest.raises(InputError, match="expected 4, found 3"):
+        DifferenceRegression()(x, Labels([0, 1, 1]))
     with pytest.raises(InputError, match=r"\(n, 1\); found \(4, 2\)"):
         DifferenceRegression()(torch.randn(4, 2), good)
     with pytest.raises(InputError, match="antisymmetric"):

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likewise import distances
+from likewise.distances import distance_from_name
 from likewise.errors import DataError, InputError
-from likewise.search.exact import distance_from_name, nearest, nearest_blocks, vectors
+from likewise.search.exact import nearest, nearest_blocks, vectors
 
 
 def by_sorting(queries, gallery, k, to_all, exclude=None):

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError
 from likewise.evaluation.inputs import paired_vectors, positive_integer
-from likewise.search.exact import distance_from_name, nearest
+from likewise.search.exact import nearest
 
 __all__ = ["LabelDoubts", "label_doubts"]
 

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError, InputError
-from likewise.search.exact import distance_from_name, nearest, vectors
+from likewise.search.exact import nearest, vectors
 
 __all__ = ["Outliers", "Twins", "near_duplicates", "outliers", "twins_between"]
 

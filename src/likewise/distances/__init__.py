@@ -21,6 +21,7 @@ from likewise.distances.direct import (
     SignedDifference,
     WeightedCityblock,
 )
+from likewise.distances.names import distance_from_name
 from likewise.distances.products import (
     Bilinear,
     Cosine,
@@ -48,5 +49,6 @@ __all__ = [
     "SquaredEuclidean",
     "WeightedCityblock",
     "distance_from_config",
+    "distance_from_name",
     "unit_rows",
 ]

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.distances import Distance, Form, ProductDistance
+from likewise.distances import Distance, Form, ProductDistance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.evaluation.agreement import Meetings, adjusted_rand, normalized_mutual_information
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import paired_vectors, positive_integer, zero_vectors
 from likewise.evaluation.intervals import jackknife_figure
-from likewise.search.exact import distance_from_name, vectors
+from likewise.search.exact import vectors
 
 __all__ = [
     "clustering",

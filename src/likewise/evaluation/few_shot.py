@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError
 from likewise.evaluation.figures import Figure, Report
 from likewise.evaluation.inputs import (
@@ -33,7 +33,6 @@ from likewise.evaluation.inputs import (
     zero_vectors,
 )
 from likewise.evaluation.intervals import linked_figure
-from likewise.search.exact import distance_from_name
 
 __all__ = ["few_shot"]
 

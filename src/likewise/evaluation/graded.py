@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import (
@@ -26,7 +26,7 @@ from likewise.evaluation.inputs import (
     zero_vectors,
 )
 from likewise.evaluation.intervals import linked_figure
-from likewise.search.exact import distance_from_name, nearest_blocks, vectors
+from likewise.search.exact import nearest_blocks, vectors
 
 __all__ = ["Gains", "graded_retrieval", "hierarchy_gains", "shared_label_gains"]
 

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError
 from likewise.evaluation.curves import ErrorCurve, PairPart
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import check_lengths, class_codes_jointly, zero_vectors
 from likewise.evaluation.intervals import jackknife_figure
-from likewise.search.exact import distance_from_name, nearest, vectors
+from likewise.search.exact import nearest, vectors
 
 __all__ = ["novelty"]
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.distances import Distance, ProductDistance
+from likewise.distances import Distance, ProductDistance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Figure
 from likewise.evaluation.inputs import (
@@ -23,7 +23,6 @@ from likewise.evaluation.inputs import (
     zero_vectors,
 )
 from likewise.evaluation.intervals import jackknife_figure
-from likewise.search.exact import distance_from_name
 
 __all__ = [
     "PairUnits",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import (
@@ -25,7 +25,7 @@ from likewise.evaluation.inputs import (
     positive_integer,
 )
 from likewise.evaluation.intervals import jackknife_figure, ratio_figure
-from likewise.search.exact import distance_from_name, nearest, vectors
+from likewise.search.exact import nearest, vectors
 
 __all__ = ["label_ranking", "pairwise_accuracy", "ranking"]
 

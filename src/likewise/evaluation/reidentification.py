@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError
 from likewise.evaluation.figures import Report
 from likewise.evaluation.inputs import check_lengths, class_codes_jointly, positive_integer, zero_vectors
 from likewise.evaluation.intervals import linked_figure
-from likewise.search.exact import distance_from_name, nearest_blocks, vectors
+from likewise.search.exact import nearest_blocks, vectors
 
 __all__ = ["reidentification"]
 

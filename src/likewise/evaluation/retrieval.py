@@ -42,7 +42,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.evaluation.figures import Figure, Report
 from likewise.evaluation.inputs import (
@@ -54,7 +54,7 @@ from likewise.evaluation.inputs import (
 )
 from likewise.evaluation.intervals import linked_figure
 from likewise.evaluation.ranks import Relevant, ranked_blocks
-from likewise.search.exact import distance_from_name, vectors
+from likewise.search.exact import vectors
 
 __all__ = ["RETRIEVAL_FIGURES", "QueryScores", "retrieval", "retrieval_scores"]
 

@@ -78,8 +78,7 @@ def evaluate_embeddings(
 
 
 def _can_cluster(distance: str | Distance) -> bool:
-    from likewise.distances import Form, ProductDistance
-    from likewise.search.exact import distance_from_name
+    from likewise.distances import Form, ProductDistance, distance_from_name
 
     measure = distance_from_name(distance)
     return isinstance(measure, ProductDistance) and measure.form is not Form.NEGATIVE_PRODUCT

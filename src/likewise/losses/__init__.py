@@ -15,6 +15,7 @@ from likewise.losses.centres import SoftTriple, SubCenterArcFace
 from likewise.losses.classes import CosFace, NormalizedSoftmax
 from likewise.losses.cosent import CoSENT
 from likewise.losses.devise import HingeRank
+from likewise.losses.differences import DifferenceRegression
 from likewise.losses.dynamic import DynamicSoftMargin
 from likewise.losses.energy import ChopraContrastive
 from likewise.losses.fast_ap import FastAP
@@ -41,7 +42,7 @@ from likewise.losses.ranking import PNP, SmoothAP
 from likewise.losses.ratio import TripletRatio
 from likewise.losses.regularizers import CenterInvariant, EmbeddingNorm, RegularFace, SparseCenters, ZeroMean
 from likewise.losses.rows import RowFunction
-from likewise.losses.scored import DifferenceRegression, ScoreRegression
+from likewise.losses.scored import ScoreRegression
 from likewise.losses.signal import SignalToNoise
 from likewise.losses.similarity import Circle, MultiSimilarity
 from likewise.losses.softmax import SupCon

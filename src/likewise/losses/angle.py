@@ -72,7 +72,7 @@ class AnglE(CoSENT):
         self,
         *,
         temperature: float = 0.05,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
     ) -> None:
         super().__init__(temperature=temperature, distance=distance or ComplexAngle(), reduction=reduction)

@@ -83,7 +83,7 @@ class Angular(ComposedLoss):
         self,
         *,
         angle: float = 40.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

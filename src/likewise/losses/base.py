@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from likewise.distances import Distance
+from likewise.distances import Distance, distance_from_name
 from likewise.errors import InputError
 from likewise.relations import Labels, Quadruplets, Relation, Resolved, Sides, Triplets, as_relation, join
 from likewise.relations.labels import exact_labels
@@ -103,8 +103,9 @@ class Loss(nn.Module):
 
     Parameters
     ----------
-    distance : Distance
-        What the table holds. Its parameters are learned with the loss.
+    distance : Distance or str
+        What the table holds, itself or by its name, as ``"cosine"``
+        (:func:`~likewise.distances.distance_from_name`). Its parameters are learned with the loss.
     reduction : {"mean", "active", "sum", "none"}
         Over all terms, over those not zero, their sum, or each row's sum. Divisors are counts and are
         not differentiated.
@@ -123,15 +124,17 @@ class Loss(nn.Module):
     default_reduction: ClassVar[ReductionName] = "mean"
 
     def __init__(
-        self, *, distance: Distance, reduction: ReductionName | None = None, miner: Miner | None = None
+        self,
+        *,
+        distance: Distance | str,
+        reduction: ReductionName | None = None,
+        miner: Miner | None = None,
     ) -> None:
         super().__init__()
         reduction = self.default_reduction if reduction is None else reduction
         if reduction not in ("mean", "active", "sum", "none"):
             raise InputError(f'reduction must be "mean", "active", "sum" or "none"; found {reduction!r}')
-        if not isinstance(distance, Distance):
-            raise InputError(f"distance must be a likewise Distance; found {type(distance).__name__}")
-        self.distance = distance
+        self.distance = distance_from_name(distance)
         self.reduction: ReductionName = reduction
         self.miner = miner
 

@@ -122,7 +122,7 @@ class Margin(ComposedLoss):
         n_classes: int | None = None,
         learn_boundary: bool = True,
         regularization: float = 0.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

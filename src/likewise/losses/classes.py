@@ -89,7 +89,7 @@ class ClassLoss(Loss):
         n_classes: int,
         dimension: int,
         *,
-        distance: Distance,
+        distance: Distance | str,
         centres: int,
         classes: Any = None,
         reduction: ReductionName | None = None,
@@ -248,7 +248,7 @@ class NormalizedSoftmax(ClassSoftmax):
         dimension: int,
         *,
         temperature: float = 0.05,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)
@@ -294,7 +294,7 @@ class CosFace(ClassSoftmax):
         *,
         margin: float = 0.35,
         scale: float = 64.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)

@@ -50,7 +50,7 @@ class CoSENT(ScoredLoss):
         self,
         *,
         temperature: float = 0.05,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
     ) -> None:
         if reduction == "none":

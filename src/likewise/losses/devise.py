@@ -48,7 +48,7 @@ class HingeRank(Loss):
         self,
         *,
         margin: float = 0.1,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

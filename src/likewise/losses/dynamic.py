@@ -107,7 +107,7 @@ class DynamicSoftMargin(ComposedLoss):
         bins: int = 20,
         reach: float = 2.0,
         momentum: float = 0.1,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

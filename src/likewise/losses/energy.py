@@ -68,7 +68,7 @@ class ChopraContrastive(TableLoss[_Energies]):
         *,
         upper_bound: float,
         decay: float = 2.77,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -62,7 +62,7 @@ class FastAP(TableLoss[_Histogram]):
         *,
         bins: int = 10,
         limit: float = 2.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

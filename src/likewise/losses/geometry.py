@@ -150,7 +150,7 @@ class GeometryAware(Loss):
         neighbors: int | None = None,
         balanced: bool = False,
         centred: bool = True,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

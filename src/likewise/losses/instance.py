@@ -51,7 +51,7 @@ class Instance(NormalizedSoftmax):
         dimension: int,
         *,
         temperature: float = 1.0 / 64.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, temperature=temperature, distance=distance, **options)

@@ -48,7 +48,7 @@ class GeneralizedLiftedStructure(Loss):
         self,
         *,
         margin: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
@@ -143,7 +143,7 @@ class LiftedStructure(ComposedLoss):
         self,
         *,
         margin: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -64,7 +64,7 @@ class Manifold(ClassLoss):
         alpha: float = 0.8,
         margin: float = 5e-4,
         context_weight: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[ClassOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)

@@ -58,7 +58,7 @@ class MultiProxy(ClassLoss):
         centres: int = 3,
         include_positive: bool = True,
         scale: float = 9.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, centres=centres, distance=distance or UnitSquared(), **options)

@@ -52,7 +52,7 @@ class NCA(Loss):
         *,
         logarithm: bool = False,
         temperature: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

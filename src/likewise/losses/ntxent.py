@@ -61,7 +61,7 @@ class NTXent(Loss):
         *,
         temperature: float = 0.1,
         both_directions: bool = False,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
@@ -169,7 +169,7 @@ class NPairs(Loss):
         *,
         one_vs_one: bool = False,
         norm_weight: float = 0.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

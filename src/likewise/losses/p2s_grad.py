@@ -86,7 +86,7 @@ class P2SGrad(ClassLoss):
         n_classes: int,
         dimension: int,
         *,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)

@@ -64,7 +64,7 @@ class Contrastive(TableLoss[PairSums]):
         margin: float = 1.0,
         near_margin: float = 0.0,
         squared: bool = True,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -57,7 +57,7 @@ class SurrogatePrecision(Ranking):
         divisor: Literal["precision", "recall"] = "precision",
         rank_temperature: float = 1.0,
         temperature: float = 0.01,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

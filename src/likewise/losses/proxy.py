@@ -70,7 +70,7 @@ class ProxyNCA(ClassLoss):
         *,
         include_positive: bool = False,
         scale: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or UnitSquared(), centres=1, **options)
@@ -131,7 +131,7 @@ class ProxyAnchor(ClassLoss):
         *,
         margin: float = 0.1,
         alpha: float = 32.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         **options: Unpack[MinedOptions],
     ) -> None:
         super().__init__(n_classes, dimension, distance=distance or Cosine(), centres=1, **options)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from likewise.distances import Distance, PositionDependent, SquaredEuclidean, unit_rows
+from likewise.distances import Distance, PositionDependent, SquaredEuclidean, distance_from_name, unit_rows
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, positive
 from likewise.losses.composed import ComposedLoss, Table
@@ -123,27 +123,25 @@ class DoubleHeaderHinge(ComposedLoss):
         self,
         dimension: int,
         *,
-        unit: Distance | None = None,
+        unit: Distance | str | None = None,
         margin_similarity: float = 0.5,
         margin_embedding: float = 1.0,
         weight_embedding: float = 0.5,
         per: Literal["batch", "anchor"] = "batch",
         mine_by: Literal["unit", "embedding"] = "unit",
         normalize: bool = True,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
         super().__init__(distance=distance or SquaredEuclidean(), reduction=reduction, miner=miner)
         if not isinstance(dimension, int) or dimension < 1:
             raise InputError(f"dimension must be a whole number from 1; found {dimension!r}")
-        if unit is not None and not isinstance(unit, Distance):
-            raise InputError(f"unit must be a likewise Distance; found {type(unit).__name__}")
         if per not in ("batch", "anchor"):
             raise InputError(f'per must be "batch" or "anchor"; found {per!r}')
         if mine_by not in ("unit", "embedding"):
             raise InputError(f'mine_by must be "unit" or "embedding"; found {mine_by!r}')
-        self.unit = PositionDependent(dimension) if unit is None else unit
+        self.unit = PositionDependent(dimension) if unit is None else distance_from_name(unit, "unit")
         self.margin_similarity = positive("margin_similarity", margin_similarity, zero=True)
         self.margin_embedding = positive("margin_embedding", margin_embedding, zero=True)
         self.weight_embedding = positive("weight_embedding", weight_embedding, zero=True)

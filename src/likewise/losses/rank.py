@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Distance
-from likewise.errors import InputError
 from likewise.losses.base import ReductionName, positive
 from likewise.losses.composed import ComposedLoss, Table
-from likewise.losses.scored import antisymmetric, check_values, scored_pairs
+from likewise.losses.differences import antisymmetric, check_values
+from likewise.losses.preferences import are_grades, preferences
+from likewise.losses.scored import scored_pairs
 from likewise.relations import Block, Cells, Labels, Relation, Resolved, Scores, Sides
 from likewise.relations.base import cells_from_mask
 from likewise.table import Near, Part, Rows, TableFunction, Tile
@@ -110,20 +111,31 @@ class _Grades(Resolved):
 class PairwiseRank(ComposedLoss):
     r"""Hinge on pairs of scores: ``max(0, m - s(better) + s(worse))``.
 
-    The embeddings are the scores s (n, 1) of the items, higher is better. Who is better says a
-    ``Scores(left, right, score)`` relation by its sign (above zero: left; below: right; zero: neither, and
-    the pair isn't compared), or labels as ordered integer grades, a larger one being better: then every pair
-    of items of different grades is compared, once.
+    The embeddings are the scores s (n, 1) of the items, higher is better. Who is better:
+
+    - ``Scores(left, right, score)`` say it by their sign (above zero: left; below: right; zero: neither, and
+      the pair isn't compared);
+    - labels that are integers are ordered grades, a larger one being better: every pair of items of different
+      grades is compared, once;
+    - any other relation (pairs, triplets, quadruplets, matches, a mask, labels that are strings or several an
+      item) is read as search is: for each row its near columns are better than its far ones, so that of a
+      triplet the positive is better than the negative. Where nothing is far, nothing is compared.
 
     Defaults: SignedDifference of scores (n, 1), margin 1, mean over all compared pairs.
-    ``reduction="none"`` gives a value a preference for ``Scores``, and for grades a row's sum over the items
-    that it beats. ``weights`` are those of the better item (with columns of their own: of the row). PyTorch's
-    MarginRankingLoss is the same on listed pairs, with margin 0.
+    ``reduction="none"`` gives for grades a row's sum over the items that it beats, and otherwise a value a
+    preference. ``weights`` are those of the better item (with columns of their own: of the row), and of the
+    row for which near is better than far. Time and memory grow with the number of listed preferences; grades
+    aren't listed. PyTorch's MarginRankingLoss is the same on listed pairs, with margin 0.
 
     Parameters
     ----------
     margin : float, 0 or more
         m.
+
+    Raises
+    ------
+    InputError
+        Grades for rows and not for columns, or embeddings that aren't (n, 1).
 
     References
     ----------
@@ -139,7 +151,7 @@ class PairwiseRank(ComposedLoss):
         self,
         *,
         margin: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
     ) -> None:
         super().__init__(distance=antisymmetric(distance), reduction=reduction)
@@ -175,34 +187,35 @@ class PairwiseRank(ComposedLoss):
         Raises
         ------
         InputError
-            The relation isn't Scores or labels of whole numbers.
+            Lengths or kinds of rows and columns differ.
         """
         if isinstance(relation, Scores):
-            return _preferences(relation, sides)
-        if isinstance(relation, Labels):
-            other = relation if sides.columns_are_rows and columns is None else columns
-            if isinstance(other, Labels):
-                relation.resolve(columns, sides)  # lengths and kinds are checked there
-                mine, theirs = _grades(relation), _grades(other)
-                known = (_known(relation, mine), _known(other, theirs))
-                device = sides.device
-                return _Grades(
-                    mine.to(device), theirs.to(device), (known[0].to(device), known[1].to(device)), sides
-                )
-        raise InputError(
-            "PairwiseRank needs Scores(left, right, score) or labels that are grades"
-            f"{' for rows and columns' if isinstance(relation, Labels) else ''}; "
-            f"found {type(columns if isinstance(relation, Labels) else relation).__name__}"
-        )
+            return _listed_signs(relation, sides)
+        resolved = relation.resolve(columns, sides)  # lengths and kinds are checked there
+        if not are_grades(relation):
+            return resolved
+        assert isinstance(relation, Labels)
+        other = columns if isinstance(columns, Labels) else relation
+        mine, theirs = torch.as_tensor(relation._values), torch.as_tensor(other._values)
+        known = (_known(relation, mine), _known(other, theirs))
+        device = sides.device
+        return _Grades(mine.to(device), theirs.to(device), (known[0].to(device), known[1].to(device)), sides)
 
     def compose(self, table: Table) -> Tensor:
-        """One walk."""
-        value, terms = table.value(_RankHinge(self.margin), self.distance, self.reduction)
+        """One walk, of the columns among themselves where near is better than far."""
+        if not isinstance(table.resolved, _Preferences | _Grades):
+            found = preferences(table.resolved)
+            listed = _Preferences(found.better, found.worse, table.other.shape[0])
+            weights = None if table.weights is None else table.weights[found.row]
+            compared = Table(table.other, None, listed, weights)
+        else:
+            compared = table
+        value, terms = compared.value(_RankHinge(self.margin), self.distance, self.reduction)
         self.warn_if_empty(terms)
-        return value
+        return value + table.rows[:0].sum()  # of rows apart from their columns the gradient is zero
 
 
-def _preferences(relation: Scores, sides: Sides) -> Resolved:
+def _listed_signs(relation: Scores, sides: Sides) -> Resolved:
     pairs = scored_pairs(relation, None, sides)
     kept = pairs.score != 0
     left, right, first = pairs.left[kept], pairs.right[kept], pairs.score[kept] > 0
@@ -210,14 +223,6 @@ def _preferences(relation: Scores, sides: Sides) -> Resolved:
         better, worse = torch.where(first, left, right), torch.where(first, right, left)
         return _Preferences(better, worse, sides.n_columns)
     return _SignedPreferences(left, right, first, sides.n_columns)
-
-
-def _grades(labels: Labels) -> Tensor:
-    values = labels._values
-    if not isinstance(values, Tensor) or values.ndim != 1:
-        kind = "strings" if not isinstance(values, Tensor) else f"a table {tuple(values.shape)}"
-        raise InputError(f"grades must be integers of shape (n,), a larger one being better; found {kind}")
-    return values
 
 
 def _known(labels: Labels, grades: Tensor) -> Tensor:

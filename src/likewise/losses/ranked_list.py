@@ -86,7 +86,7 @@ class RankedList(Loss):
         far_temperature: float = 10.0,
         balance: float = 0.5,
         weights_learn: bool = True,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -43,7 +43,7 @@ class Ranking(TableLoss[Ranks]):
         *,
         temperature: float,
         count_self: bool,
-        distance: Distance | None,
+        distance: Distance | str | None,
         reduction: ReductionName | None,
         miner: Miner | None,
     ) -> None:
@@ -180,7 +180,7 @@ class PNP(Ranking):
         exponent: float = 1.0,
         bound: float = 2.0,
         count_self: bool = False,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
@@ -259,7 +259,7 @@ class SmoothAP(Ranking):
         *,
         temperature: float = 0.01,
         count_self: bool = False,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -66,7 +66,7 @@ class TripletRatio(TableLoss[_Ratios]):
         *,
         scale: Literal["paper", "code"] = "paper",
         temperature: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -49,7 +49,7 @@ class RowFunction(Loss):
         self,
         function: RowsToValues,
         *,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

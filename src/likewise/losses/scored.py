@@ -1,4 +1,4 @@
-"""Losses over a list of pairs with real numbers: regression of a similarity, or of a difference."""
+"""Losses over a list of pairs with real numbers, and the regression of a similarity."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.distances import Axiom, Cosine, Distance, ProductDistance, SignedDifference
+from likewise.distances import (
+    Cosine,
+    Distance,
+    ProductDistance,
+)
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import Loss, ReductionName, positive
 from likewise.losses.composed import ComposedLoss, far_cells, near_cells
@@ -17,23 +21,25 @@ from likewise.relations import Pairs, Relation, Scores, Sides
 from likewise.table import TableFunction, WholeRows
 
 __all__ = [
-    "DifferenceRegression",
     "ScoreRegression",
     "ScoredLoss",
     "ScoredPairs",
-    "antisymmetric",
-    "check_values",
     "scored_pairs",
+    "squared_error",
 ]
 
 
 @dataclass(frozen=True)
 class ScoredPairs:
-    """Pairs with scores: positions left and right (k,) and float64 scores (k,)."""
+    """Pairs with scores: positions left and right (k,) and float64 scores (k,).
+
+    asked : (k,) the row for which a pair's score holds, where both items are columns; else None.
+    """
 
     left: Tensor
     right: Tensor
     score: Tensor
+    asked: Tensor | None = None
 
 
 def scored_pairs(relation: Relation, columns: Relation | None, sides: Sides) -> ScoredPairs:
@@ -86,9 +92,6 @@ def _listed_distances(distance: Distance, rows: Tensor, columns: Tensor, pairs: 
 class ScoredLoss(Loss):
     """A loss that reads a list of scored pairs, in plain PyTorch: its gradient is autograd's."""
 
-    scores_only = False
-    """Whether only a ``Scores`` relation will do, because 1 and 0 would mean nothing."""
-
     @abstractmethod
     def terms(self, distances: Tensor, score: Tensor) -> Tensor:
         """The terms of pairs: distances (k,) and scores (k,) in their dtype give (k,)."""
@@ -113,28 +116,28 @@ class ScoredLoss(Loss):
         weights: Tensor | None,
     ) -> Tensor:
         """List the pairs and reduce their terms."""
-        if self.scores_only and not isinstance(relation, Scores):
-            raise InputError(
-                f"{type(self).__name__} needs Scores(left, right, score); found {type(relation).__name__}"
-            )
-        pairs = scored_pairs(relation, column_relation, ComposedLoss._sides(rows, columns, ids, column_ids))
+        pairs = self.pairs(relation, column_relation, ComposedLoss._sides(rows, columns, ids, column_ids))
         if weights is not None:
-            if not isinstance(weights, Tensor) or weights.shape != (rows.shape[0],):
-                found = tuple(weights.shape) if isinstance(weights, Tensor) else type(weights).__name__
-                raise InputError(f"weights must be a tensor of shape ({rows.shape[0]},); found {found}")
-            weights = weights.to(rows.dtype)[pairs.left]
+            weights = self._check_weights(weights, None, rows)[
+                pairs.left if pairs.asked is None else pairs.asked
+            ]
         other = rows if columns is None else columns
-        distances = _listed_distances(self.distance, rows, other, pairs)
+        left = rows if pairs.asked is None else other
+        distances = _listed_distances(self.distance, left, other, pairs)
         return self.reduce(self.terms(distances, pairs.score.to(distances.dtype)), weights, rows)
+
+    def pairs(self, relation: Relation, columns: Relation | None, sides: Sides) -> ScoredPairs:
+        """The pairs that a relation lists, as :func:`scored_pairs`."""
+        return scored_pairs(relation, columns, sides)
 
     def reduce(self, terms: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor:
         """Reduce terms (k,): divisors are counts and know no weights."""
         value = terms if weights is None else terms * weights
+        nothing = rows[:0].sum()  # terms of no rows keep a gradient, of zeros
         if self.reduction == "none":
-            return value
+            return value + nothing
         count = {"mean": terms.shape[0], "sum": 1, "active": int((terms != 0).sum())}[self.reduction]
-        # sums of no rows and no columns keep a gradient, of zeros
-        return value.sum() / max(1, count) + rows[:0].sum()
+        return value.sum() / max(1, count) + nothing
 
 
 class ScoreRegression(ScoredLoss):
@@ -178,7 +181,7 @@ class ScoreRegression(ScoredLoss):
         offset: float = 1.0,
         scale: float = 1.0,
         huber: float | None = None,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
     ) -> None:
         super().__init__(distance=distance or Cosine(), reduction=reduction)
@@ -190,114 +193,12 @@ class ScoreRegression(ScoredLoss):
 
     def terms(self, distances: Tensor, score: Tensor) -> Tensor:
         """The squared, or Huber's, error of each pair."""
-        return _squared(self.offset - self.scale * distances - score, self.huber)
+        return squared_error(self.offset - self.scale * distances - score, self.huber)
 
 
-class DifferenceRegression(ScoredLoss):
-    r"""Differential training: regress the difference of two values on a given signed difference.
-
-    With ``G(x, z) = V(x) - V(z)`` a pair with target t costs ``(G(x, z) - t)^2``. G is antisymmetric and
-    transitive whatever V is: the embeddings are the values V (n, 1), and their signed difference is the
-    distance. In dynamic programming t is the difference of the costs of two trajectories, taken best with the
-    same noise from states that a decision compares: pairs drawn at random gain nothing over a regression
-    of V.
-
-    Needs a ``Scores(left, right, target)`` relation. Defaults: SignedDifference of values (n, 1), mean over
-    the pairs. ``reduction="none"`` gives a value a pair; ``weights`` are those of the pairs' left items. No
-    library is known to offer it.
-
-    Parameters
-    ----------
-    huber : float above 0, optional
-        The error beyond which a term grows linearly; the source squares everywhere.
-
-    References
-    ----------
-    D. Bertsekas, "Differential training of rollout policies", 1997 (the shared-weight form ``V(x) - V(z)``;
-    equation numbers unverified).
-
-    >>> from likewise.relations import Scores
-    >>> loss = DifferenceRegression()
-    >>> loss(torch.tensor([[5.0], [3.0]]), Scores([0], [1], [1.0]))  # (5 - 3 - 1)^2
-    tensor(1.)
-    """
-
-    scores_only = True
-
-    def __init__(
-        self,
-        *,
-        huber: float | None = None,
-        distance: Distance | None = None,
-        reduction: ReductionName | None = None,
-    ) -> None:
-        super().__init__(distance=antisymmetric(distance), reduction=reduction)
-        self.huber = None if huber is None else positive("huber", huber)
-
-    def forward(
-        self,
-        embeddings: Tensor,
-        relation: Relation | Any,
-        *,
-        columns: Tensor | None = None,
-        column_relation: Relation | Any = None,
-        ids: Any = None,
-        column_ids: Any = None,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Evaluate the loss on values (n, 1); see :meth:`likewise.losses.base.Loss.forward`."""
-        check_values(self.distance, embeddings, columns)
-        value: Tensor = super().forward(
-            embeddings,
-            relation,
-            columns=columns,
-            column_relation=column_relation,
-            ids=ids,
-            column_ids=column_ids,
-            weights=weights,
-        )
-        return value
-
-    def terms(self, distances: Tensor, score: Tensor) -> Tensor:
-        """The squared, or Huber's, error of each pair."""
-        return _squared(distances - score, self.huber)
-
-
-def _squared(error: Tensor, huber: float | None) -> Tensor:
+def squared_error(error: Tensor, huber: float | None) -> Tensor:
     """``e^2``, or linear beyond ``huber`` with the same value and slope there."""
     if huber is None:
         return error.square()
     within = error.clamp(-huber, huber)
     return within * (2 * error - within)
-
-
-def antisymmetric(distance: Distance | None) -> Distance:
-    """A signed difference, or the antisymmetric distance that was given.
-
-    Raises
-    ------
-    InputError
-    """
-    if isinstance(distance, Distance) and Axiom.ANTISYMMETRIC not in distance.axioms:
-        raise InputError(
-            f"distance must be antisymmetric, as SignedDifference; found {type(distance).__name__}"
-        )
-    return SignedDifference() if distance is None else distance
-
-
-def check_values(distance: Distance, *embeddings: Tensor | None) -> None:
-    """Refuse embeddings of several components where one value an item is meant.
-
-    Raises
-    ------
-    InputError
-    """
-    for values in embeddings:
-        if (
-            isinstance(distance, SignedDifference)
-            and isinstance(values, Tensor)
-            and (values.ndim != 2 or values.shape[1] != 1)
-        ):
-            raise InputError(
-                f"embeddings must be one value an item, of shape (n, 1); found {tuple(values.shape)}"
-            )

@@ -67,7 +67,7 @@ class SignalToNoise(Contrastive):
         *,
         near_margin: float = 0.01,
         margin: float = 0.2,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -98,7 +98,7 @@ class MultiSimilarity(TableLoss[_Folded]):
         far_scale: float = 50.0,
         threshold: float = 0.5,
         mining: float | None = 0.1,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
@@ -209,7 +209,7 @@ class Circle(TableLoss[_Folded]):
         margin: float = 0.4,
         scale: float = 80.0,
         detached_weights: bool = True,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -45,7 +45,7 @@ class SupCon(Loss):
         self,
         *,
         temperature: float = 0.1,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -52,7 +52,7 @@ class ThresholdConsistentMargin(Contrastive):
         far_cosine: float = 0.5,
         near_weight: float = 1.0,
         far_weight: float = 1.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -194,7 +194,7 @@ class IntraPair(ComposedLoss):
         *,
         near_slack: float = 0.01,
         far_slack: float = 0.01,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:
@@ -303,7 +303,7 @@ class Histogram(ComposedLoss):
         self,
         *,
         bins: int = 100,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

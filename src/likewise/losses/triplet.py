@@ -60,7 +60,7 @@ class TripletMargin(TableLoss[_Thresholds]):
         self,
         *,
         margin: float = 0.2,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

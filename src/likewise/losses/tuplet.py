@@ -49,7 +49,7 @@ class Tuplet(Loss):
         *,
         slack: float = 5.73,
         scale: float = 64.0,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -118,7 +118,7 @@ class BinaryPair(ComposedLoss):
         bias: float = 0.0,
         learn_bias: bool = True,
         balanced: bool = False,
-        distance: Distance | None = None,
+        distance: Distance | str | None = None,
         reduction: ReductionName | None = None,
         miner: Miner | None = None,
     ) -> None:

@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likewise import distances as known
-from likewise.distances import Bilinear, Distance
+from likewise.distances import Bilinear, Distance, distance_from_name
 from likewise.errors import DataError, InputError
 from likewise.search.candidates import Filled, fill, nearest_in
 from likewise.search.keys import Keys, keys_of
@@ -27,15 +26,8 @@ from likewise.search.symmetric import Symmetric, symmetric
 from likewise.table.chunks import CHUNK
 from likewise.table.hinges import ranks_below
 
-__all__ = ["NeighbourBlock", "Neighbours", "distance_from_name", "nearest", "nearest_blocks", "vectors"]
+__all__ = ["NeighbourBlock", "Neighbours", "nearest", "nearest_blocks", "vectors"]
 
-_NAMED: dict[str, type[Distance]] = {
-    "cityblock": known.Cityblock,
-    "cosine": known.Cosine,
-    "euclidean": known.Euclidean,
-    "hamming": known.Hamming,
-    "squared_euclidean": known.SquaredEuclidean,
-}
 _BLOCK_BYTES = 64_000_000
 _WALKED = 1024  # rows of a block whose table isn't held
 _MOST_ALONE = 16  # rows of a block that are asked one by one
@@ -59,19 +51,6 @@ class NeighbourBlock(NamedTuple):
     distances: Tensor
     indices: Tensor
     ranks: Tensor
-
-
-def distance_from_name(distance: str | Distance) -> Distance:
-    """A distance given as itself or as "euclidean", "squared_euclidean", "cosine", "cityblock", "hamming".
-
-    >>> distance_from_name("cosine")
-    Cosine()
-    """
-    if isinstance(distance, Distance):
-        return distance
-    if isinstance(distance, str) and distance.lower() in _NAMED:
-        return _NAMED[distance.lower()]()
-    raise InputError(f"distance must be a Distance or one of {', '.join(_NAMED)}; found {distance!r}")
 
 
 def vectors(values: Any, name: str = "embeddings") -> Tensor:
