@@ -185,7 +185,7 @@ def test_batches_without_pairs_and_hostile_input() -> None:
     with pytest.raises(InputError, match="reduction"):
         LiftedStructure(reduction="average")
     with pytest.raises(InputError, match="distance"):
-        LiftedStructure(distance="cosine")
+        LiftedStructure(distance="cosin")
 
 
 @pytest.mark.parametrize("distance", [Cosine(), Dot()])

@@ -233,7 +233,7 @@ def test_hostile_input_is_refused() -> None:
         ({"margin_embedding": -1}, "margin_embedding"),
         ({"weight_embedding": -1}, "weight_embedding"),
         ({"reduction": "average"}, "reduction"),
-        ({"distance": "cosine"}, "distance"),
+        ({"distance": "cosin"}, "distance"),
     ):
         with pytest.raises(InputError, match=message):
             DoubleHeaderHinge(4, **options)

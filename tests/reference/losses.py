@@ -58,7 +58,6 @@ class Reference:
     options: dict[str, Any] = field(default_factory=dict)
     distance: Distance = euclidean
     arguments: tuple[Any, ...] = ()
-    whole_rows: bool = False
     no_gradcheck: str = ""  # why the gradient isn't that of the value
 
     def loss(self, **more: Any) -> Loss:

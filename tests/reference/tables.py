@@ -144,6 +144,9 @@ def _triplets_case(draw: random.Random) -> PlainTable:
 def _quadruplets_case(draw: random.Random) -> PlainTable:
     n, m = draw.randint(4, 7), draw.randint(1, 6)
     quadruplets = [draw.sample(range(n), 4) for _ in range(m)]
+    for chosen in quadruplets:
+        if draw.random() < 0.3:  # the two pairs share an item
+            chosen[2] = chosen[0]
     rows = [PlainRow([(a, b)], [(c, e)]) for a, b, c, e in quadruplets]
     relation = Quadruplets(*(list(column) for column in zip(*quadruplets, strict=True)))
     return PlainTable("quadruplets", _points(draw, n, 3, "plain"), relation, rows)

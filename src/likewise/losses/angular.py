@@ -10,7 +10,7 @@ from torch import Tensor
 from likewise.distances import Cosine, Distance, Dot, unit_rows
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, positive
-from likewise.losses.composed import ComposedLoss, Table, near_cells
+from likewise.losses.composed import ComposedLoss, Table, far_cells, near_cells, near_with_far
 from likewise.losses.lifted import far_alone
 from likewise.losses.log_sum import FarLogSum
 from likewise.relations import Block, Cells, Resolved
@@ -56,17 +56,13 @@ class Angular(ComposedLoss):
     Angular()])``) and finds 36 to 55 degrees good.
 
     Each positive pair is a row of its own: time and memory grow with their number, times columns and
-    dimension.
+    dimension. Of a listed quadruplet the negatives are those ends of the far pair that aren't ends of the
+    near one: one where the pairs share an item, as in a triplet, else both.
 
     Parameters
     ----------
     angle : float, above 0 and below 90
         a, in degrees.
-
-    Raises
-    ------
-    InputError
-        The relation lists negatives of other anchors (Quadruplets).
 
     References
     ----------
@@ -103,18 +99,46 @@ class Angular(ComposedLoss):
         other = unit if table.columns is None else unit_rows(table.columns)
         left, right = unit.index_select(0, own), other.index_select(0, column)
         square = math.tan(math.radians(self.angle)) ** 2
-        if resolved.far_is_listed and row.numel():
-            block = resolved.block(0, resolved.n_rows)
-            if block.far is not None and block.far.anchors is not None:
-                raise InputError("Angular compares negatives with their anchor: Quadruplets can't be taken")
-        function = FarLogSum(4.0 * square, far_alone)
-        request = TableRequest(function, Dot(), _OfRows(resolved, row), "none")
-        far, _ = table_value(request, left + right, other, None)
-        gap = far - 2.0 * (1.0 + square) * (left * right).sum(1)
-        terms = torch.nn.functional.softplus(gap)
+        pair = 2.0 * (1.0 + square) * (left * right).sum(1)
+        if _has_own_anchors(resolved):
+            terms = _of_both_ends(table, unit, other, left + right, pair, 4.0 * square)
+        else:
+            function = FarLogSum(4.0 * square, far_alone)
+            request = TableRequest(function, Dot(), _OfRows(resolved, row), "none")
+            far, _ = table_value(request, left + right, other, None)
+            terms = torch.nn.functional.softplus(far - pair)
         self.warn_if_empty(terms.shape[0])
         weighted = terms if table.weights is None else terms * table.weights[row]
         if self.reduction == "none":
             return weighted.new_zeros(resolved.n_rows).index_add(0, row, weighted)
         count = {"mean": terms.shape[0], "active": int((terms != 0).sum()), "sum": 1}[self.reduction]
         return weighted.sum() / max(1, count) + table.rows.sum() * 0.0
+
+
+def _has_own_anchors(resolved: Resolved) -> bool:
+    """Whether far cells are measured from anchors that aren't those of the near ones."""
+    if not resolved.far_is_listed or not resolved.n_rows:
+        return False
+    far = resolved.block(0, 1).far
+    return far is not None and far.anchors is not None
+
+
+def _of_both_ends(
+    table: Table, unit: Tensor, other: Tensor, sums: Tensor, pair: Tensor, rate: float
+) -> Tensor:
+    """``log(1 + sum_n exp(rate sum.x_n - pair))`` of each near pair (k,), n the other ends of far pairs."""
+    (row, own, column), (far_row, far_own, far_column) = (
+        near_cells(table.resolved),
+        far_cells(table.resolved),
+    )
+    cell, place = near_with_far(row, far_row, table.resolved.n_rows)
+    start, stop, start_far, stop_far = own[cell], column[cell], far_own[place], far_column[place]
+    new_start, new_stop = start_far != start, stop_far != stop
+    if table.columns is None:
+        new_start, new_stop = new_start & (start_far != stop), new_stop & (stop_far != start)
+    cells = torch.cat([cell[new_start], cell[new_stop]])
+    ends = torch.cat([unit.index_select(0, start_far[new_start]), other.index_select(0, stop_far[new_stop])])
+    gaps = rate * (sums.index_select(0, cells) * ends).sum(1) - pair.index_select(0, cells)
+    top = torch.zeros_like(pair).scatter_reduce(0, cells, gaps.detach(), "amax")
+    total = (-top).exp().index_add(0, cells, (gaps - top[cells]).exp())
+    return top + total.log()

@@ -15,7 +15,7 @@ from likewise.losses.base import Loss, ReductionName, _check_ids
 from likewise.relations import Relation, Resolved, Sides
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
 
-__all__ = ["ComposedLoss", "Table", "far_cells", "near_cells"]
+__all__ = ["ComposedLoss", "Table", "far_cells", "near_cells", "near_with_far"]
 
 
 @dataclass(frozen=True)
@@ -146,3 +146,13 @@ def near_cells(resolved: Resolved) -> tuple[Tensor, Tensor, Tensor]:
 def far_cells(resolved: Resolved) -> tuple[Tensor, Tensor, Tensor]:
     """All far cells, as for :func:`near_cells`; up to all cells of the table."""
     return _listed(resolved, near=False)
+
+
+def near_with_far(near_row: Tensor, far_row: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+    """Each near cell with each far cell of its row: places in the lists of all near and of all far cells."""
+    # both lists are row by row, so the far cells of a row are a run
+    ends = torch.searchsorted(far_row, torch.arange(n_rows + 1, device=far_row.device))
+    begin, count = ends[:-1][near_row], ends.diff()[near_row]
+    cell = torch.repeat_interleave(count)
+    place = torch.arange(cell.shape[0], device=cell.device) - (count.cumsum(0) - count)[cell]
+    return cell, begin[cell] + place

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from likewise.losses.composed import far_cells, near_cells
+from likewise.losses.composed import far_cells, near_cells, near_with_far
 from likewise.relations import Labels, Relation, Resolved
 
 __all__ = ["Preferences", "are_grades", "preferences"]
@@ -42,10 +41,5 @@ def are_grades(relation: Relation) -> bool:
 def preferences(resolved: Resolved) -> Preferences:
     """Every near column of a row before every far one: as many as there are such triples."""
     (row, _, near), (far_row, _, far) = near_cells(resolved), far_cells(resolved)
-    # both lists are row by row, so the far cells of a row are a run
-    numbers = torch.arange(resolved.n_rows + 1, device=far_row.device)
-    ends = torch.searchsorted(far_row, numbers)
-    begin, count = ends[:-1][row], ends.diff()[row]
-    cell = torch.repeat_interleave(count)
-    place = torch.arange(cell.shape[0], device=cell.device) - (count.cumsum(0) - count)[cell]
-    return Preferences(near[cell], far[begin[cell] + place], row[cell])
+    cell, other = near_with_far(row, far_row, resolved.n_rows)
+    return Preferences(near[cell], far[other], row[cell])

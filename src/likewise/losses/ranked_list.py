@@ -52,6 +52,7 @@ class RankedList(Loss):
     and here by default.
 
     It reads whole rows and is differentiated by autograd: memory is a few blocks of rows against all columns.
+    A listed quadruplet is a row of one near and one far distance, as a triplet is.
 
     Parameters
     ----------

@@ -34,7 +34,8 @@ class RowFunction(Loss):
     ----------
     function : callable
         ``function(distances, near, far)`` gives each row's value (r,) from distances (r, m) and the bool
-        masks near and far (r, m); an item with itself is in neither mask.
+        masks near and far (r, m); an item with itself is in neither mask. Of Quadruplets, which measure
+        from two anchors, a row is the distances of the two pairs (r, 2).
 
     >>> import torch
     >>> def hardest(distances, near, far):

@@ -156,7 +156,8 @@ class TableFunction(ABC, Generic[_State]):
 class WholeRows(ABC):
     """A loss written as a plain function of whole rows, differentiated by autograd on the block.
 
-    It costs a few arrays of a block of rows against all columns, instead of a tile.
+    It costs a few arrays of a block of rows against all columns, instead of a tile. Of listed quadruplets a
+    row is their two cells alone, near and then far, as each is measured from an anchor of its own.
     """
 
     @abstractmethod

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.errors import InputError
 from likewise.relations import Block, Cells
 from likewise.table.blocks import Plan, Visit, hide, near_cells
 from likewise.table.kernels import InTile, Kernel, embeddings_of
@@ -238,7 +237,7 @@ def _visit_whole_rows(
     """Evaluate a plain function of whole rows, with autograd from distances to values."""
     block, n_columns = visit.block, visit.block.n_columns
     if block.near.anchors is not None or (block.far is not None and block.far.anchors is not None):
-        raise InputError("a loss of whole rows can't compare pairs of two anchors: take Triplets, or a hinge")
+        return _visit_own_anchors(loss, kernel, visit, weights, want_gradient)
     distances = kernel.tile(0, n_columns)
     kernel.mend(distances)
     near = torch.zeros_like(distances, dtype=torch.bool)
@@ -257,4 +256,24 @@ def _visit_whole_rows(
         factor = torch.ones_like(part.value) if weights is None else weights[:, 0].expand_as(part.value)
         (slopes,) = torch.autograd.grad(part.value, leaf, factor)
         kernel.spread(slopes.contiguous(), distances, None, None)
+    return Rows(joint=Part(part.value.detach(), part.terms, part.active))
+
+
+def _visit_own_anchors(
+    loss: WholeRows, kernel: Kernel, visit: Visit, weights: Tensor | None, want_gradient: bool
+) -> Rows:
+    """The same where listed cells have anchors of their own: the row is those cells, near and then far."""
+    near_listed, far_listed = visit.block.near, visit.block.far
+    assert far_listed is not None
+    both = _side_by_side(kernel, visit, near_listed, far_listed)
+    distances = kernel.listed(both)
+    near = torch.cat([near_listed.valid, torch.zeros_like(far_listed.valid)], dim=1)
+    far = both.valid & ~near
+    with torch.set_grad_enabled(want_gradient):
+        leaf = torch.where(both.valid, distances, 0.0).requires_grad_(want_gradient)
+        part = loss.part(loss.rows(leaf, near, far), near, far)
+    if want_gradient and part.value.requires_grad:
+        factor = torch.ones_like(part.value) if weights is None else weights[:, 0].expand_as(part.value)
+        (slopes,) = torch.autograd.grad(part.value, leaf, factor)
+        kernel.spread_listed(torch.where(both.valid, slopes, 0.0), both, distances)
     return Rows(joint=Part(part.value.detach(), part.terms, part.active))

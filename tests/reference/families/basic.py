@@ -57,6 +57,6 @@ REFERENCES: dict[str, list[Reference]] = {
         Reference(losses.SupCon, supervised_contrastive, {"temperature": 0.3}, cosine),
     ],
     "RowFunction": [
-        Reference(losses.RowFunction, soft_gap, arguments=(soft_gap_rows,), whole_rows=True),
+        Reference(losses.RowFunction, soft_gap, arguments=(soft_gap_rows,)),
     ],
 }

@@ -140,7 +140,6 @@ REFERENCES: dict[str, list[Reference]] = {
                 "balance": 0.4,
                 "weights_learn": learn,
             },
-            whole_rows=True,
             no_gradcheck="" if learn else "the weights of the terms are constants in its gradient",
         )
         for tp, tn, learn in ((0.0, 10.0, True), (3.0, 2.0, True), (3.0, 2.0, False))
