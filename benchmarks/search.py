@@ -143,30 +143,8 @@ def batches(n: int, d: int) -> Iterator[dict[str, Any]]:
         yield {"batch": size, "queries/s": size / best["ours"], "faiss queries/s": size / best["bare"]}
 
 
-CLIENT = """
-import http.client, json, sys, time
-import numpy as np
-host, seconds, seed, d = sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
-generator = np.random.default_rng(seed)
-queries = generator.normal(size=(50, d)).astype("f")
-bodies = [json.dumps({"items": [row.tolist()], "k": 10}) for row in queries]
-connection = http.client.HTTPConnection(host, timeout=60)
-times, wrong, begin, count = [], 0, time.perf_counter(), 0
-while time.perf_counter() - begin < seconds:
-    start = time.perf_counter()
-    try:
-        connection.request("POST", "/v1/search", bodies[count % 50], {"content-type": "application/json"})
-        answer = connection.getresponse(); body = answer.read()
-        wrong += answer.status != 200 or len(body) < 100
-    except OSError:
-        wrong += 1
-    times.append(time.perf_counter() - start); count += 1
-print(json.dumps({"times": times, "wrong": wrong, "spent": time.perf_counter() - begin}))
-"""
-
-
 def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Clients in processes of their own, each asking again as soon as it is answered."""
+    """Clients in a process of their own, each asking again as soon as it is answered."""
     model = Model(
         MLP(d, dimension=d, hidden=()), Euclidean(), Standardize((d,)), Calibration(1.0, 1.0, 1.0, "classes")
     )
@@ -187,17 +165,17 @@ def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
             assert server.stdout is not None
             address = next(word for word in server.stdout.readline().split() if word.startswith("http"))
             host = address.removeprefix("http://")
-            _clients(host, 1, 1.0, d)
+            _clients(host, clients, 2.0, d)
             busy = os.getloadavg()[0]  # of everything else on the machine, before the clients begin
             before, used = _resident(server.pid), _processor_seconds(server.pid)
-            answers = _clients(host, clients, seconds, d)
+            answer = _clients(host, clients, seconds, d)
             after, used = _resident(server.pid), _processor_seconds(server.pid) - used
         finally:
             server.terminate()
             server.wait(30)
             if server.stdout is not None:
                 server.stdout.close()
-    times = np.sort(np.concatenate([answer["times"] for answer in answers])) * 1000
+    times = np.sort(answer["times"]) * 1000
     return {
         "clients": clients,
         "records": n,
@@ -206,26 +184,25 @@ def served(n: int, d: int, clients: int, seconds: float) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "load before": busy,
         "requests": len(times),
-        "requests/s": len(times) / max(answer["spent"] for answer in answers),
+        "requests/s": len(times) / answer["spent"],
         "p50 ms": float(times[len(times) // 2]),
         "p99 ms": float(times[int(len(times) * 0.99)]),
         "server's processor ms a request": 1000 * used / len(times),
-        "errors": sum(answer["wrong"] for answer in answers),
+        "clients' processor ms a request": 1000 * answer["processor"] / len(times),
+        "errors": answer["wrong"],
         "memory MB": after,
         "memory grown MB": after - before,
     }
 
 
-def _clients(host: str, count: int, seconds: float, d: int) -> list[dict[str, Any]]:
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLIENT, host, str(seconds), str(seed), str(d)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for seed in range(count)
-    ]
-    return [json.loads(client.communicate(timeout=seconds + 120)[0]) for client in started]
+def _clients(host: str, count: int, seconds: float, d: int) -> dict[str, Any]:
+    program = str(Path(__file__).with_name("search_clients.py"))
+    told = [host, str(count), str(seconds), str(d)]
+    finished = subprocess.run(
+        [sys.executable, program, *told], capture_output=True, text=True, timeout=seconds + 120, check=True
+    )
+    answer: dict[str, Any] = json.loads(finished.stdout)
+    return answer
 
 
 def _resident(process: int) -> float:

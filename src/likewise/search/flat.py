@@ -19,7 +19,8 @@ __all__ = ["FlatEngine"]
 
 _SPARE = 16  # candidates beyond k, so that rounding rarely asks for a second look
 _CHUNK = 64
-_TILE = 2048
+_TILE = 2048  # rows that are multiplied at once, and more of them for few queries
+_TILE_ELEMENTS = 131_072
 _BLOCK_ROWS = 256
 _BLOCK_BYTES = 64_000_000
 _FEW = 8  # below one row in so many, the allowed rows are copied out rather than masked
@@ -146,8 +147,9 @@ class _Prepared:
         columns = torch.from_numpy(self.keyed.view)
         n = len(columns)
         table[:, n:] = torch.inf
-        for first in range(0, n, _TILE):
-            last = min(first + _TILE, n)
+        tile = max(_TILE, _TILE_ELEMENTS // len(block))
+        for first in range(0, n, tile):
+            last = min(first + tile, n)
             torch.addmm(offsets[first:last], block, columns[first:last].T, alpha=-1, out=table[:, first:last])
 
     def _centre(self, columns: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic_core import to_json
 from starlette.exceptions import HTTPException
 
 from likewise import __version__
@@ -21,18 +21,19 @@ from likewise.search import Hit, Index
 from likewise.search.remote import StoreError
 from likewise.serve import schemas
 from likewise.serve.batching import Batcher, Job
+from likewise.serve.bodies import BodyRoute
 from likewise.serve.explorer import Explorer
 from likewise.serve.gate import Gate
 from likewise.serve.keys import Keys
 from likewise.serve.limits import Limits
 from likewise.serve.logs import log
 from likewise.serve.metrics import Metrics
+from likewise.serve.scopes import Scope
 from likewise.serve.served import AnotherModelError, Embedding, Question, Served
 
 __all__ = ["create_app"]
 
 _CODES = {400: "bad_request", 401: "no_key", 403: "forbidden", 404: "not_found", 405: "wrong_method"}
-_BEARER = HTTPBearer(auto_error=False, description="An API key; needed where the server has keys.")
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": schemas.ErrorAnswer, "description": told}
     for status, told in {
@@ -97,21 +98,7 @@ def create_app(
     app.add_middleware(Gate, limits=rules, metrics=metrics, hosts=hosts)
     _add_error_handlers(app)
 
-    def scope(name: str) -> Callable[..., Awaitable[None]]:
-        async def check(  # not a plain function: those run in a thread, which costs more than the check
-            given: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-        ) -> None:
-            if keys is None or not len(keys):
-                return
-            key = keys.find(given.credentials) if given is not None else None
-            if key is None:
-                raise HTTPException(401, "give a key: Authorization: Bearer KEY")
-            if name not in key.scopes:
-                raise HTTPException(403, f"this key has no scope {name!r}")
-
-        return check
-
-    reader, writer = Depends(scope("read")), Depends(scope("write"))
+    reader, writer = Depends(Scope("read", keys)), Depends(Scope("write", keys))
 
     def check_batch(count: int) -> None:
         if count > rules.batch:
@@ -119,6 +106,15 @@ def create_app(
 
     async def alone(payload: Callable[[Index], Any]) -> Any:
         return await batcher.do(Job(None, payload))
+
+    def bodied(path: str, **options: Any) -> Callable[[Any], Any]:
+        def register(endpoint: Any) -> Any:
+            app.router.add_api_route(
+                path, endpoint, methods=["POST"], route_class_override=BodyRoute, **options
+            )
+            return endpoint
+
+        return register
 
     @app.get("/health", response_model=schemas.Health)
     async def health() -> Response:
@@ -148,14 +144,14 @@ def create_app(
         metrics.records.set(len(served.index))
         return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    @app.post("/v1/embed", response_model=schemas.Embedded, dependencies=[reader])
+    @bodied("/v1/embed", response_model=schemas.Embedded, dependencies=[reader])
     async def embed(request: schemas.EmbedRequest) -> Response:
         """Embed items."""
         check_batch(len(request.items))
         vectors, model = await batcher.do(Job("embed", Embedding(request.items), len(request.items)))
         return _json({"embeddings": vectors.tolist(), "dimension": vectors.shape[1], "model": model})
 
-    @app.post("/v1/search", response_model=schemas.SearchAnswer, dependencies=[reader])
+    @bodied("/v1/search", response_model=schemas.SearchAnswer, dependencies=[reader])
     async def search(request: schemas.SearchRequest) -> Response:
         """Find the nearest records of items, of embeddings, or of records."""
         wanted = _one_of(items=request.items, embeddings=request.embeddings, ids=request.ids)
@@ -167,7 +163,7 @@ def create_app(
         hits, model = await batcher.do(Job(question, embedding, len(wanted)))
         return _json({"hits": [[_hit(hit) for hit in own] for own in hits], "model": model})
 
-    @app.post("/v1/verify", response_model=schemas.VerifyAnswer, dependencies=[reader])
+    @bodied("/v1/verify", response_model=schemas.VerifyAnswer, dependencies=[reader])
     async def verify(request: schemas.VerifyRequest) -> Response:
         """Say whether two things are alike, with the calibrated probability."""
         a, b = (
@@ -182,7 +178,7 @@ def create_app(
 
         return _json(await alone(both))
 
-    @app.post("/v1/records", response_model=schemas.Added, status_code=201, dependencies=[writer])
+    @bodied("/v1/records", response_model=schemas.Added, status_code=201, dependencies=[writer])
     async def add(request: schemas.RecordsRequest) -> Response:
         """Add records; the answer comes when they are on the disk."""
         wanted = _one_of(items=request.items, embeddings=request.embeddings)
@@ -233,11 +229,20 @@ def create_app(
 
 
 def _json(content: Any, status: int = 200) -> Response:
-    return Response(
-        json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":")),
-        status,
-        media_type="application/json",
-    )
+    return Response(_encoded(content), status, media_type="application/json")
+
+
+def _encoded(content: Any) -> bytes:
+    """JSON, in a third of the time that the standard library takes where there is nothing unusual."""
+    try:
+        made = to_json(content)
+    except (ValueError, UnicodeError):  # a text of lone surrogates
+        made = b"NaN"
+    if (
+        b"NaN" in made or b"Infinity" in made
+    ):  # in a text, or as a number, which JSON hasn't: that is an error
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    return made
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

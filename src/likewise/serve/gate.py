@@ -86,8 +86,9 @@ class Gate:
             seconds = time.perf_counter() - begin
             route = scope.get("route")
             path = getattr(route, "path", None) or "other"  # never the path itself: it is the client's
-            self._metrics.requests.labels(path, str(answer.status)).inc()
-            self._metrics.seconds.labels(path).observe(seconds)
+            answered, times = self._metrics.route(path, answer.status)
+            answered.inc()
+            times.observe(seconds)
             log(
                 "request",
                 level=logging.WARNING if answer.status >= 500 else logging.INFO,

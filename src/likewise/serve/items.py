@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from likewise.errors import DataError, InputError
@@ -20,7 +21,7 @@ __all__ = ["accepted"]
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "PPM")
 
 
-def accepted(model: Model, items: Sequence[Item], *, pixels: int) -> Any:
+def accepted(model: Model, items: Sequence[Item], *, pixels: int) -> NDArray[Any]:
     """Items in the form that the model takes, each checked before anything of its size is allocated.
 
     Parameters

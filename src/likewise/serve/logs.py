@@ -84,4 +84,8 @@ def log_to(stream: TextIO | None = None, *, level: int = logging.INFO) -> loggin
 
 def log(event: str, *, level: int = logging.INFO, trace: bool = False, **told: Any) -> None:
     """One line: an event and what belongs to it."""
-    LOGGER.log(level, event, extra={"told": told}, exc_info=trace)
+    if not LOGGER.isEnabledFor(level):
+        return
+    # As LOGGER.log does, but without looking for the line of code that called, which no line of ours tells.
+    error = sys.exc_info() if trace else None
+    LOGGER.handle(LOGGER.makeRecord(LOGGER.name, level, "", 0, event, (), error, extra={"told": told}))

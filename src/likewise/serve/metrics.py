@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 __all__ = ["Metrics"]
@@ -26,6 +28,11 @@ class Metrics:
             "likewise_batch_items", "Items answered together", buckets=_SIZES, registry=self._registry
         )
         self.records = Gauge("likewise_records", "Records in the index", registry=self._registry)
+
+    @cache  # noqa: B019  # lives as long as the server; routes and statuses are few
+    def route(self, path: str, status: int) -> tuple[Counter, Histogram]:
+        """The counter and the times of a route; looking them up costs more than counting."""
+        return self.requests.labels(path, str(status)), self.seconds.labels(path)
 
     def batch(self, items: int, jobs: int) -> None:
         """Count a batch."""
