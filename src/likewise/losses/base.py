@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import torch
@@ -58,6 +59,11 @@ def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
         row = int((~torch.isfinite(embeddings)).any(1).nonzero()[0])
         raise InputError(f"{name} must be finite; found NaN or infinity in row {row}")
     return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
+def _without_autocast(device: str) -> AbstractContextManager[Any]:
+    """Sums are taken in the dtype of the embeddings; leaving autocast takes longer than asking for it."""
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 def check_device(name: str, relation: Relation, rows: Tensor) -> Relation:
@@ -183,9 +189,7 @@ class Loss(nn.Module):
         UnsupportedError
             In a double backward.
         """
-        with torch.autocast(
-            embeddings.device.type if isinstance(embeddings, Tensor) else "cpu", enabled=False
-        ):
+        with _without_autocast(embeddings.device.type if isinstance(embeddings, Tensor) else "cpu"):
             rows = check_embeddings("embeddings", embeddings)
             if columns is not None:
                 columns = check_embeddings("columns", columns).to(rows.dtype)

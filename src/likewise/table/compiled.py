@@ -27,7 +27,7 @@ from torch import Tensor
 
 __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
-_KERNELS = ("chunks", "exponentials", "hinges", "pairs", "small", "softmax", "symmetric")
+_KERNELS = ("chunks", "exponentials", "groups", "hinges", "pairs", "small", "softmax", "symmetric")
 _SOURCES = tuple(Path(__file__).with_name(f"{name}.c") for name in _KERNELS)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
 _SECONDS = 60
@@ -74,13 +74,13 @@ def function(name: str, arguments: str, result: str = "") -> Callable[..., Any]:
 
 def takes(*tensors: Tensor) -> bool:
     """Whether the kernels can read these tensors as they lie, all of one dtype."""
-    return all(
-        tensor.device.type == "cpu"
-        and tensor.dtype in (torch.float32, torch.float64)
-        and tensor.dtype == tensors[0].dtype
-        and tensor.is_contiguous()
-        for tensor in tensors
-    )
+    dtype = tensors[0].dtype
+    if dtype is not torch.float32 and dtype is not torch.float64:
+        return False
+    for tensor in tensors:  # a loop, as a generator costs several times as much and this is asked often
+        if tensor.dtype is not dtype or not tensor.is_cpu or not tensor.is_contiguous():
+            return False
+    return True
 
 
 def at(tensor: Tensor | None) -> ctypes.c_void_p:
@@ -113,7 +113,7 @@ def _built() -> Path:
     compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
     if compiler is None:
         raise FileNotFoundError("no C compiler found: neither $CC nor cc, gcc or clang")
-    sources = [path.read_bytes() for path in (*_SOURCES, _SOURCES[0].with_name("share.h"))]
+    sources = [path.read_bytes() for path in (*_SOURCES, *sorted(_SOURCES[0].parent.glob("*.h")))]
     parts = (*sources, " ".join((compiler, *_FLAGS)).encode(), _processor())
     name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
     folder = _own_folder()

@@ -82,8 +82,8 @@ def log_sums(
         Those of this tile.
     """
     if tile.dtype == torch.float32 and compiled.takes(tile) and compiled.library() is not None:
-        out, made = torch.empty_like(tile), tile.new_empty((2, tile.shape[0]))
-        maximum, total = made.unbind()
+        out = torch.empty_like(tile)
+        maximum, total = tile.new_empty(tile.shape[0]), tile.new_empty(tile.shape[0])
         old = (None, None) if before is None else (before[0].contiguous(), before[1].contiguous())
         compiled.function("log_sums", "piiffpppppi")(
             tile.data_ptr(), *tile.shape, rate, _LOWEST,

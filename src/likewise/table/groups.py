@@ -2,7 +2,8 @@
 
 A class with several learned centres is as far as its centres make it: as the nearest of them, or as a soft
 choice among them. The walk cuts tiles only between groups, a pool makes one distance of each group, and the
-loss proper sees groups for columns. Nothing of rows by columns is held.
+loss proper sees groups for columns. Nothing of rows by columns is held. In PyTorch a pool takes ten passes and
+more over a tile; in C one each way (:mod:`~likewise.table.compiled`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from likewise.table import compiled
 from likewise.table.protocol import Near, Rows, TableFunction, Tile
 
 __all__ = ["Grouped", "NearestOf", "Pool", "SoftNearest"]
+
+_LARGEST = 512
+"""Columns of a group that C can pool."""
 
 _BEYOND = 1e6
 """Stands for an infinite distance where infinity would make a NaN; no finite distance comes near it."""
@@ -34,15 +39,38 @@ class Pool(ABC):
         """Slopes (r, g, k) by the columns' distances, from slopes (r, g) by those of groups."""
 
 
+def _in_c(distances: Tensor, *others: Tensor) -> bool:
+    """Whether C can pool distances (r, g, k)."""
+    return (
+        distances.dtype is torch.float32
+        and 0 < distances.shape[2] <= _LARGEST
+        and compiled.takes(distances, *others)
+        and compiled.library() is not None
+    )
+
+
 class NearestOf(Pool):
     """The least distance; of equal ones the first gets the slope."""
 
     def value(self, distances: Tensor) -> Tensor:
         """The least of each group."""
+        if _in_c(distances):
+            out = distances.new_empty(distances.shape[:2])
+            compiled.function("nearest_of", "piiipi")(
+                distances.data_ptr(), *distances.shape, out.data_ptr(), torch.get_num_threads()
+            )
+            return out
         return distances.amin(2)
 
-    def slope(self, distances: Tensor, pooled: Tensor, slopes: Tensor) -> Tensor:  # noqa: ARG002
+    def slope(self, distances: Tensor, pooled: Tensor, slopes: Tensor) -> Tensor:
         """The group's slope, for its nearest column."""
+        if _in_c(distances, pooled, slopes):
+            out = torch.empty_like(distances)
+            compiled.function("nearest_slopes", "piiipppi")(
+                distances.data_ptr(), *distances.shape, pooled.data_ptr(), slopes.data_ptr(), out.data_ptr(),
+                torch.get_num_threads(),
+            )  # fmt: skip
+            return out
         return torch.zeros_like(distances).scatter_(2, distances.argmin(2, keepdim=True), slopes[:, :, None])
 
 
@@ -60,12 +88,26 @@ class SoftNearest(Pool):
 
     def value(self, distances: Tensor) -> Tensor:
         """The weighted mean of each group."""
+        if _in_c(distances):
+            out = distances.new_empty(distances.shape[:2])
+            compiled.function("soft_nearest", "piiifpi")(
+                distances.data_ptr(), *distances.shape, self.temperature, out.data_ptr(),
+                torch.get_num_threads(),
+            )  # fmt: skip
+            return out
         finite = distances.clamp(max=_BEYOND)
         pooled = self._shares(finite).mul_(finite).sum(2)
         return torch.where(distances.amin(2) < torch.inf, pooled, torch.inf)
 
     def slope(self, distances: Tensor, pooled: Tensor, slopes: Tensor) -> Tensor:
         """``s_k (1 - (d_k - d) / g)`` times the group's slope."""
+        if _in_c(distances, pooled, slopes):
+            out = torch.empty_like(distances)
+            compiled.function("soft_nearest_slopes", "piiifpppi")(
+                distances.data_ptr(), *distances.shape, self.temperature, pooled.data_ptr(),
+                slopes.data_ptr(), out.data_ptr(), torch.get_num_threads(),
+            )  # fmt: skip
+            return out
         finite = distances.clamp(max=_BEYOND)
         shares = self._shares(finite).mul_(slopes[:, :, None])
         gap = finite.sub_(pooled.clamp(max=_BEYOND)[:, :, None]).div_(-self.temperature).add_(1.0)

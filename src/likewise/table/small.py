@@ -124,10 +124,9 @@ class _Table:
         )  # fmt: skip
         total, longest = packed >> 32, packed & 0xFFFFFFFF
         self.distances = torch.mm(self._u.entering, self._v.entering.T)
-        near, counts = given.new_empty((n, longest)), given.new_empty((2, n))
+        near, count, far_count = given.new_empty((n, longest)), given.new_empty(n), given.new_empty(n)
         place = torch.empty((n, longest), dtype=torch.int64)
         valid = torch.empty((n, longest), dtype=torch.bool)
-        count, far_count = counts.unbind()
         self._small = listed[1]
         self._n_small = self._call("small_distances", "pipiiippppipppppppp", "i")(
             self._u.exact.data_ptr(), n, self._v.exact.data_ptr(), m, self._width, self._form,

@@ -50,8 +50,8 @@ def pair_softmax(
     kind = _kind(logits, far, far if by_cell is None else by_cell)
     if kind is not None and near.valid.is_contiguous():
         rows, count = logits.shape
-        made, by_near = far.new_empty((3, rows)), torch.empty_like(logits)
-        value, share, active = made.unbind()
+        value, share, active = far.new_empty(rows), far.new_empty(rows), far.new_empty(rows)
+        by_near = torch.empty_like(logits)
         compiled.function(f"pair_softmax_{kind}", "ppiippdpppp")(
             logits.data_ptr(), near.valid.data_ptr(), rows, count, far.data_ptr(),
             None if by_cell is None else by_cell.data_ptr(), 0.0 if by_cell is not None else by_distance,
@@ -84,8 +84,8 @@ def mean_softmax(near: Near, far: Tensor, rate: float) -> tuple[Part, Tensor, Te
     kind = _kind(near.distances, far, near.count)
     if kind is not None and near.valid.is_contiguous():
         rows, count = near.distances.shape
-        made, by_near = far.new_empty((4, rows)), torch.empty_like(near.distances)
-        value, has, active, by_far = made.unbind()
+        value, has, active = far.new_empty(rows), far.new_empty(rows), far.new_empty(rows)
+        by_far, by_near = far.new_empty(rows), torch.empty_like(near.distances)
         compiled.function(f"mean_softmax_{kind}", "ppiippdppppp")(
             near.distances.data_ptr(), near.valid.data_ptr(), rows, count, near.count.data_ptr(),
             far.data_ptr(), rate, value.data_ptr(), has.data_ptr(), active.data_ptr(), by_far.data_ptr(),
