@@ -31,7 +31,7 @@ def one(pool: Pool, group: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("pool", [NearestOf(), SoftNearest(TEMPERATURE)], ids=lambda pool: type(pool).__name__)
+@pytest.mark.parametrize("pool", [NearestOf(), SoftNearest(TEMPERATURE)], ids=["nearest", "soft"])
 def test_groups_have_the_distance_and_slopes_of_a_loop(
     form: str, pool: Pool, shape: tuple[int, int, int]
 ) -> None:

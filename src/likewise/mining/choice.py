@@ -9,10 +9,11 @@ from torch import Tensor
 
 from likewise.mining.base import Nearest
 from likewise.relations import Block, Cells, Resolved
+from likewise.table.chosen import Chosen
 from likewise.table.distributed import from_all
 from likewise.table.visit import View
 
-__all__ = ["Comparisons", "RowChoices", "comparison", "own_anchors"]
+__all__ = ["Comparisons", "RowChoices", "comparison", "of_cells", "of_rows", "own_anchors"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,24 @@ class Comparisons(Resolved):
         near, far, own = (part[start:stop, None] for part in (self._near, self._far, self._own))
         valid = torch.ones_like(near, dtype=torch.bool)
         return Block(self.n_columns, Cells(near, valid), far=Cells(far, valid, own if self._differ else None))
+
+
+def of_rows(chosen: Chosen, table: Resolved) -> Resolved:
+    """A table narrowed to what was chosen for each of its rows."""
+    assert chosen.kept is not None
+    kept = chosen.kept[:, None]
+    near = None if chosen.slots is None else _Chosen(chosen.near_columns, kept)
+    found = _Narrowed(table, chosen.kept, near, _Chosen(chosen.far[:, None], kept))
+    found.chosen = chosen
+    return found
+
+
+def of_cells(chosen: Chosen, rows: Tensor, near: Tensor, table: Resolved) -> Resolved:
+    """A comparison for each near cell that was chosen, of the rows and columns (k,)."""
+    rows = rows if table.anchors is None else table.anchors[rows]
+    found = Comparisons([(rows, near, chosen.far, rows)], table.n_columns, rows.device, of_all=True)
+    found.chosen = chosen
+    return found
 
 
 def own_anchors(view: View, rows: Tensor, anchors: Tensor | None) -> Tensor:

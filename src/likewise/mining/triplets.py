@@ -10,8 +10,9 @@ from torch import Tensor
 from likewise.distances import Distance
 from likewise.errors import InputError
 from likewise.mining.base import Miner, Nearest, extreme_near, farthest_far, nearest_beyond, nearest_far
-from likewise.mining.choice import Comparisons, RowChoices, comparison
+from likewise.mining.choice import Comparisons, RowChoices, comparison, of_cells, of_rows
 from likewise.relations import Resolved
+from likewise.table.chosen import choose_beyond, choose_rows, small_table
 from likewise.table.visit import views
 
 __all__ = ["AllTriplets", "BatchHard", "EasyPositive", "Hardest", "SemiHard"]
@@ -62,6 +63,9 @@ class BatchHard(Miner):
         distance: Distance,
     ) -> Resolved:
         """One near and one far cell a row. See :meth:`Miner.forward`."""
+        small = small_table(distance, embeddings, columns, resolved)
+        if small is not None:
+            return of_rows(choose_rows(small, "farthest", "nearest"), resolved)
         rows = RowChoices(embeddings.device)
         for view in views(distance, embeddings, columns, resolved):
             rows.add(view, extreme_near(view, farthest=True), nearest_far(view))
@@ -86,6 +90,9 @@ class Hardest(Miner):
         distance: Distance,
     ) -> Resolved:
         """All near cells and one far cell a row. See :meth:`Miner.forward`."""
+        small = small_table(distance, embeddings, columns, resolved)
+        if small is not None:
+            return of_rows(choose_rows(small, "all", "nearest"), resolved)
         rows = RowChoices(embeddings.device, near=False)
         for view in views(distance, embeddings, columns, resolved):
             rows.add(view, None, nearest_far(view))
@@ -128,6 +135,12 @@ class EasyPositive(Miner):
         distance: Distance,
     ) -> Resolved:
         """One near cell a row, and one or all far cells. See :meth:`Miner.forward`."""
+        small = None
+        if self.negatives != "all":
+            small = small_table(distance, embeddings, columns, resolved)
+        if small is not None:
+            far: Literal["nearest", "beyond"] = "nearest" if self.negatives == "hardest" else "beyond"
+            return of_rows(choose_rows(small, "nearest", far), resolved)
         rows = RowChoices(embeddings.device, far=self.negatives != "all")
         for view in views(distance, embeddings, columns, resolved):
             number = extreme_near(view, farthest=False)
@@ -182,6 +195,9 @@ class SemiHard(Miner):
         distance: Distance,
     ) -> Resolved:
         """A triplet for each near cell. See :meth:`Miner.forward`."""
+        small = small_table(distance, embeddings, columns, resolved)
+        if small is not None:
+            return of_cells(*choose_beyond(small, otherwise_farthest=self.otherwise == "farthest"), resolved)
         chosen = []
         for view in views(distance, embeddings, columns, resolved):
             numbers = torch.arange(view.rough_near.shape[1], device=embeddings.device)

@@ -172,13 +172,15 @@ class Resolved(ABC):
     ``n_rows`` counts the table's rows; ``anchors`` (n_rows,) gives the embedding of each row, or is
     None where row i is embedding i. ``far_is_listed`` tells whether the blocks list their far cells.
     ``longest`` is at least the number of listed cells in any row. ``classes`` says it all where every item
-    has one class: a small table needs nothing else.
+    has one class: a small table needs nothing else. ``chosen`` is what a miner knows besides, who has
+    measured the table: see :mod:`likewise.table.chosen`.
     """
 
     n_rows: int
     n_columns: int
     longest: int
     classes: Classes | None = None
+    chosen: object = None
     anchors: Tensor | None = None
     far_is_listed: bool = False
 

@@ -2,8 +2,8 @@
 
 A class with several learned centres is as far as its centres make it: as the nearest of them, or as a soft
 choice among them. The walk cuts tiles only between groups, a pool makes one distance of each group, and the
-loss proper sees groups for columns. Nothing of rows by columns is held. In PyTorch a pool takes ten passes and
-more over a tile; in C one each way (:mod:`~likewise.table.compiled`).
+loss proper sees groups for columns. Nothing of rows by columns is held. In PyTorch a pool takes ten passes
+and more over a tile; in C one each way (:mod:`~likewise.table.compiled`).
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@
 #include "share.h"
 
 #define STRIP 512 /* columns whose counts stay in the first cache */
-#define LANES 64 /* columns compared side by side */
 
 #define TYPE float
 #define NAME(x) x##_float
@@ -19,6 +18,8 @@
 #include "hinges.c"
 
 #else
+
+#include "cells.h"
 
 typedef struct {
     int64_t columns, searches, start;
@@ -71,24 +72,6 @@ static void NAME(count_rows)(const void *given, int64_t first, int64_t last)
     }
 }
 
-/* The least of the cells above a limit, or least, if none is less. */
-static TYPE NAME(least_above)(const TYPE *cells, int64_t length, TYPE limit, TYPE least)
-{
-    TYPE lanes[LANES];
-    int64_t i = 0;
-    for (int lane = 0; lane < LANES; lane++) lanes[lane] = least;
-    for (; i + LANES <= length; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) {
-            const TYPE cell = cells[i + lane] > limit ? cells[i + lane] : lanes[lane];
-            lanes[lane] = cell < lanes[lane] ? cell : lanes[lane];
-        }
-    for (; i < length; i++) lanes[0] = cells[i] > limit && cells[i] < lanes[0] ? cells[i] : lanes[0];
-    for (int half = LANES / 2; half; half /= 2)
-        for (int lane = 0; lane < half; lane++)
-            lanes[lane] = lanes[lane + half] < lanes[lane] ? lanes[lane + half] : lanes[lane];
-    return lanes[0];
-}
-
 /* out, place: the least cell above each limit and its column, kept where they are when none is less. */
 static void NAME(search_rows)(const void *given, int64_t first, int64_t last)
 {
@@ -102,8 +85,8 @@ static void NAME(search_rows)(const void *given, int64_t first, int64_t last)
             const TYPE least = NAME(least_above)(tile, columns, limit, *best);
             if (!(least < *best)) continue; /* a tie keeps the place of the tile before */
             int64_t at = 0; /* the first of equal ones: a strip that holds one, then the cell */
-            for (int32_t here = 0; at + LANES <= columns; at += LANES) {
-                for (int lane = 0; lane < LANES; lane++) here |= tile[at + lane] == least;
+            for (int32_t here = 0; at + COMPARED <= columns; at += COMPARED) {
+                for (int lane = 0; lane < COMPARED; lane++) here |= tile[at + lane] == least;
                 if (here) break;
             }
             while (tile[at] != least) at++;

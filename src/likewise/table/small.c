@@ -4,7 +4,6 @@
  */
 #ifndef TYPE
 
-#include <math.h>
 #include <string.h>
 
 #include "share.h"
@@ -12,8 +11,6 @@
 #define LANES 32
 #define SIDE 16 /* cells a side of the squares that a table is added to its transpose in */
 #define SMALL (1.0 / 128) /* below this part of |u|^2 + |v|^2 a product can't tell; as in product.py */
-
-enum form { SQUARED, EUCLIDEAN, HALF_SQUARED, NEGATIVE_PRODUCT };
 
 /* Each row's columns of its own class or id, in order, those that aren't near as -1 - j: listed, from start[row]
  * to start[row + 1]. Ids may be null; then those of equal number are one item where columns are rows.
@@ -78,17 +75,7 @@ void small_sums(const void *value, const void *weights, int64_t kind, const void
 
 #else
 
-static TYPE NAME(product)(const TYPE *a, const TYPE *b, int64_t width)
-{
-    TYPE lanes[LANES] = {0};
-    int64_t i = 0;
-    for (; i + LANES <= width; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) lanes[lane] += a[i + lane] * b[i + lane];
-    for (; i < width; i++) lanes[0] += a[i] * b[i];
-    for (int half = LANES / 2; half; half /= 2)
-        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
-    return lanes[0];
-}
+#include "cells.h"
 
 /* Rows as they enter products, with their scales where at unit length, and their squares. */
 static void NAME(enter)(const TYPE *given, int64_t count, int64_t width, int64_t unit, TYPE *entering,
@@ -133,20 +120,6 @@ void NAME(small_centre)(const TYPE *from, int64_t count, int64_t width, const TY
         for (int64_t i = 0; i < width; i++) to[i] = from[row * width + i] - mean[i];
         squares[row] = NAME(product)(to, to, width);
     }
-}
-
-typedef struct {
-    const TYPE *rows, *columns; /* not multiplied with scales here: equal rows have no difference, to the bit */
-    int64_t width, form;
-} NAME(pairs);
-
-/* The difference of a row and a column by subtraction, and its distance (not yet a root). */
-static TYPE NAME(subtract)(const NAME(pairs) *all, int64_t row, int64_t column, TYPE *difference)
-{
-    const TYPE *u = all->rows + row * all->width, *v = all->columns + column * all->width;
-    for (int64_t i = 0; i < all->width; i++) difference[i] = u[i] - v[i];
-    const TYPE square = NAME(product)(difference, difference, all->width);
-    return all->form == HALF_SQUARED ? square / 2 : square;
 }
 
 /* Turn products (n, m) into distances of rows and columns (in which small ones are to be subtracted), infinite where not far; list the near ones, padded to longest.

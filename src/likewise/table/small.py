@@ -19,22 +19,26 @@ from likewise.relations import Cells
 from likewise.relations.base import Classes, Resolved
 from likewise.table import blocks, compiled
 from likewise.table.pairs import FORMS
-from likewise.table.protocol import Near, Part, TableFunction, Tile, WholeRows
+from likewise.table.protocol import Near, Rows, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["small_walk", "takes"]
+__all__ = ["SmallTable", "fits", "reduced", "small_walk", "takes"]
 
 
 def takes(
     loss: TableFunction[Any] | WholeRows, resolved: Resolved, rows: Tensor, columns: Tensor | None
 ) -> bool:
     """Whether a table can be walked here, but for the number of processes: one tile of the other walk."""
+    return isinstance(loss, TableFunction) and fits(resolved, rows, columns)
+
+
+def fits(resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
+    """Whether a :class:`SmallTable` can hold a table."""
     return (
         0 < resolved.n_rows * resolved.n_columns <= blocks.TILE
         and resolved.n_columns <= blocks.WHOLE_ROWS
         and resolved.classes is not None
-        and isinstance(loss, TableFunction)
         and (columns is None or columns.dtype == rows.dtype)
         and rows.shape[1] > 0
         and rows.dtype in (torch.float32, torch.float64)
@@ -76,21 +80,54 @@ class _Side:
             )  # fmt: skip
 
 
-class _Table:
-    """The distances of a small table, and the way back."""
+class SmallTable:
+    """The distances of a small table, and the way back.
+
+    distances : (n, m), infinite where not far. near : the near cells.
+    """
 
     def __init__(
         self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool
     ) -> None:
         self._kind = "float" if rows.dtype == torch.float32 else "double"
-        self._form, self._width, self._shared = FORMS[form], rows.shape[1], columns is None
+        self.form, self.unit, self.width = form, unit, rows.shape[1]
+        self.form_number, self._shared = FORMS[form], columns is None
         self._u = _Side(rows, unit=unit)
         self._v = self._u if columns is None else _Side(columns, unit=unit)
         self._shape = rows.shape[0], self._v.given.shape[0]
-        self._scratch = rows.new_empty(self._width)
+        self.scratch = rows.new_empty(self.width)
         centred = self._enter(unit=unit)
         self._sums = form is not Form.NEGATIVE_PRODUCT and (centred or not unit)
         self._measure(classes)
+
+    @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """Where rows and columns lie as they are subtracted, and how many there are, for C."""
+        return self._u.exact.data_ptr(), self._shape[0], self._v.exact.data_ptr(), self._shape[1]
+
+    @property
+    def row_squares(self) -> int:
+        """Where the squares of the rows as they enter products lie."""
+        return self._u.squares
+
+    @property
+    def column_squares(self) -> int:
+        """Where those of the columns lie."""
+        return self._v.squares
+
+    def of(self, rows: Tensor, columns: Tensor | None) -> bool:
+        """Whether these very features are the table's."""
+        mine = self._u.given
+        same = rows.data_ptr() == mine.data_ptr() and rows.shape == mine.shape and rows.is_contiguous()
+        if columns is None or self._shared:
+            return same and columns is None and self._shared
+        other = self._v.given
+        return (
+            same
+            and columns.data_ptr() == other.data_ptr()
+            and columns.shape == other.shape
+            and columns.is_contiguous()
+        )
 
     def _call(self, name: str, arguments: str, result: str = "") -> Callable[..., Any]:
         return compiled.function(f"{name}_{self._kind}", arguments, result)
@@ -100,12 +137,12 @@ class _Table:
         u, v = self._u, self._v
         centred = self._call("small_enter", "pipiiiippppppp", "i")(
             u.given.data_ptr(), self._shape[0], None if self._shared else v.given.data_ptr(), self._shape[1],
-            self._width, self._form, unit, u.entering.data_ptr(), v.entering.data_ptr(), u.scale, v.scale,
-            u.squares, v.squares, self._scratch.data_ptr(),
+            self.width, self.form_number, unit, u.entering.data_ptr(), v.entering.data_ptr(), u.scale,
+            v.scale, u.squares, v.squares, self.scratch.data_ptr(),
         )  # fmt: skip
         for side in (u,) if self._shared else (u, v):
             if centred:
-                side.centre(self._scratch, self._call("small_centre", "piippp"))
+                side.centre(self.scratch, self._call("small_centre", "piippp"))
         return bool(centred)
 
     def _measure(self, classes: Classes) -> None:
@@ -129,10 +166,10 @@ class _Table:
         valid = torch.empty((n, longest), dtype=torch.bool)
         self._small = listed[1]
         self._n_small = self._call("small_distances", "pipiiippppipppppppp", "i")(
-            self._u.exact.data_ptr(), n, self._v.exact.data_ptr(), m, self._width, self._form,
+            self._u.exact.data_ptr(), n, self._v.exact.data_ptr(), m, self.width, self.form_number,
             self._u.squares, self._v.squares, listed.data_ptr(), start.data_ptr(), longest,
             self.distances.data_ptr(), near.data_ptr(), place.data_ptr(), valid.data_ptr(),
-            self._small.data_ptr(), count.data_ptr(), far_count.data_ptr(), self._scratch.data_ptr(),
+            self._small.data_ptr(), count.data_ptr(), far_count.data_ptr(), self.scratch.data_ptr(),
         )  # fmt: skip
         full = total == n * longest
         self.near = Near(near, valid, count, far_count, full, Cells(place, valid))
@@ -161,14 +198,14 @@ class _Table:
         my_sums = u.given.new_empty(n) if self._sums else None
         their_sums = u.given.new_empty(m) if self._sums and columns and not self._shared else None
         self._call("small_slopes", "pipiiippppippddppippppp")(
-            u.exact.data_ptr(), n, v.exact.data_ptr(), m, self._width, self._form,
+            u.exact.data_ptr(), n, v.exact.data_ptr(), m, self.width, self.form_number,
             self.distances.data_ptr(), near.distances.data_ptr(), near.cells.columns.data_ptr(),
             near.valid.data_ptr(), near.distances.shape[1], slopes.data_ptr(), near_slopes.data_ptr(),
             near_scale, scale, None if weights is None else weights.data_ptr(), self._small.data_ptr(),
             self._n_small,
             mine.data_ptr(), None if theirs is None else theirs.data_ptr(),
             None if my_sums is None else my_sums.data_ptr(),
-            None if their_sums is None else their_sums.data_ptr(), self._scratch.data_ptr(),
+            None if their_sums is None else their_sums.data_ptr(), self.scratch.data_ptr(),
         )  # fmt: skip
         beta, back = 1 if self._n_small else 0, self._call("small_back", "piipppp")
         torch.addmm(mine, slopes, v.entering, beta=beta, out=mine)
@@ -200,7 +237,7 @@ def small_walk(
     rows (n, k) and columns (m, k) are features, to be brought to unit length where ``unit``.
     """
     assert resolved.classes is not None
-    table = _Table(form, rows, columns, resolved.classes, unit=unit)
+    table = SmallTable(form, rows, columns, resolved.classes, unit=unit)
     state = loss.begin(table.near)
     tile = Tile(table.distances, kept=want_gradient)
     loss.observe(tile, state)
@@ -208,11 +245,7 @@ def small_walk(
     more = None
     if near is not None:
         more = near.take(table.near.distances[table.near.valid])
-    parts: dict[str, Part | None] = {"near": found.near, "far": found.far}
-    if not loss.apart:
-        parts = {"joint": found.joint}
-    out = Walked({name: part for name, part in parts.items() if part is not None})
-    _reduce(out, reduction, weights)
+    out = reduced(found, reduction, weights, apart=loss.apart)
     if not want_gradient:
         return out
     near_scale = out.divisors["far"] / out.divisors["near"] if loss.apart else 1.0
@@ -232,8 +265,10 @@ def small_walk(
 _KINDS = {torch.bool: 0, torch.float32: 1, torch.float64: 2, torch.int64: 3}
 
 
-def _reduce(out: Walked, reduction: Reduction, weights: Tensor | None) -> None:
-    """Fill value, divisors and terms of a walk, as :meth:`Walked.reduce` does."""
+def reduced(found: Rows, reduction: Reduction, weights: Tensor | None, *, apart: bool) -> Walked:
+    """What a walk gives of its only block: parts, and value, divisors and terms as :meth:`Walked.reduce`."""
+    parts = {"near": found.near, "far": found.far} if apart else {"joint": found.joint}
+    out = Walked({name: part for name, part in parts.items() if part is not None})
     sums = (ctypes.c_double * 3)()
     for name, part in out.parts.items():
         value, terms, active = part.value.contiguous(), part.terms.contiguous(), part.active.contiguous()
@@ -245,3 +280,4 @@ def _reduce(out: Walked, reduction: Reduction, weights: Tensor | None) -> None:
         out.divisors[name] = reduction.divisor(sums[1], sums[2])
         out.value += sums[0] / out.divisors[name]
         out.terms += sums[1]
+    return out

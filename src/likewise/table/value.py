@@ -16,6 +16,7 @@ from torch import Tensor
 from likewise.distances import Distance, ProductDistance
 from likewise.errors import UnsupportedError
 from likewise.relations import Resolved
+from likewise.table.chosen import Chosen, chosen_walk
 from likewise.table.distributed import active_group
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
@@ -109,6 +110,18 @@ def run_walk(
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
         unit, form = request.distance.unit, request.distance.form
+        chosen = request.resolved.chosen
+        if (
+            isinstance(chosen, Chosen)
+            and isinstance(request.loss, TableFunction)
+            and near is None
+            and active_group() is None
+            and chosen.of(form, rows, columns, unit=unit)
+        ):
+            return chosen_walk(
+                request.loss, chosen, Reduction(reduction), weights=weights, want_gradient=want_gradient,
+                want_columns=want_columns,
+            )  # fmt: skip
         small = takes(request.loss, request.resolved, rows, columns) and active_group() is None
         if small and isinstance(request.loss, TableFunction):
             return small_walk(
