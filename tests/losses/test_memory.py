@@ -18,7 +18,7 @@ from pytorch_metric_learning import reducers as their_reducers
 
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import Contrastive, CrossBatchMemory, SupCon, TripletMargin
-from likewise.relations import Chunklets, Labels, Matches
+from likewise.relations import Chunklets, Labels, Mask, Matches, Pairs, Quadruplets, Scores, Triplets
 
 
 def batches(count: int, n: int = 5, d: int = 3, seed: int = 0):
@@ -275,7 +275,8 @@ def test_hostile_input_is_refused_and_leaves_the_memory_as_it_was() -> None:
         ((x, [0, 0, 1]), {}, "expected 4, found 3"),
         ((x, [0.0, 0.0, 1.0, 1.0]), {}, "whole numbers or strings"),
         ((x, ["a", "a", "b", "b"]), {}, "must be integers as those in the memory; found strings"),
-        ((x, Matches()), {}, "hold across batches; found Matches"),
+        ((x, Matches()), {}, "Matches needs columns="),
+        ((x, Pairs([0], [4], [True])), {}, "expected under 4, found 4"),
         ((torch.randn(4, 2), [0, 0, 1, 1]), {}, r"\(at most 8, 3\)"),
         ((torch.randn(9, 3), [0] * 9), {}, r"\(at most 8, 3\)"),
         ((x.double(), [0, 0, 1, 1]), {}, "float64"),
@@ -298,6 +299,30 @@ def test_hostile_input_is_refused_and_leaves_the_memory_as_it_was() -> None:
             CrossBatchMemory(loss, dimension)
     with pytest.raises(UnsupportedError, match="walk of its own"):
         memory.function()
+
+
+LISTS = {
+    "pairs": Pairs([0, 1, 2], [1, 2, 4], [True, False, False]),
+    "scores": Scores([0, 1, 2], [1, 2, 4], [5.0, 1.0, 2.0], near_from=4, far_to=2),
+    "triplets": Triplets([0, 1], [1, 0], [2, 3]),
+    "quadruplets": Quadruplets([0, 1], [1, 0], [2, 3], [3, 4]),
+    "mask": Mask(torch.eye(5, dtype=torch.bool).roll(1, 0), torch.eye(5, dtype=torch.bool).roll(2, 0)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(LISTS))
+@pytest.mark.parametrize("wrapped", [Contrastive(margin=2.0), TripletMargin(margin=2.0)])
+def test_lists_relate_the_rows_of_their_batch_alone(wrapped, kind: str) -> None:
+    memory = CrossBatchMemory(wrapped, 3, size=12, batch_weight=0.5).double()
+    (x, labels), (y, _) = batches(2)
+    memory(x, labels)
+    before = {name: value.clone() for name, value in memory.state_dict().items()}
+    a, b = y.clone().requires_grad_(), y.clone().requires_grad_()
+    found, expected = memory(a, LISTS[kind]), 1.5 * wrapped(b, LISTS[kind])
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found, a), torch.autograd.grad(expected, b))
+    for name, value in memory.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 def test_an_empty_batch_changes_nothing() -> None:

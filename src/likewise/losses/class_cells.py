@@ -2,7 +2,7 @@
 
 A table of embeddings against the vectors of classes. Labels name each row's class, or several; a hierarchy
 has classes of its own at each level; lists of pairs, triplets, scores and a mask speak of (embedding,
-class), classes by number; what is listed nowhere is unknown.
+class), classes by number; what is listed nowhere is unknown. A chunklet is a class of its number.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from likewise.errors import InputError
 from likewise.losses.composed import far_cells, near_cells
-from likewise.relations import Block, Cells, Chunklets, Labels, Mask, Relation, Resolved, Sides
+from likewise.relations import Block, Cells, Chunklets, Labels, Relation, Resolved, Sides
 from likewise.relations import Classes as ItemClasses
 from likewise.relations.base import Listing, cells_from_mask, check_count
 from likewise.relations.labels import exact_labels
+from likewise.relations.lists import ListedCells
 
 __all__ = ["AtLevel", "Classes", "OwnClass", "Settled", "several_centres", "turned_round"]
 
@@ -118,6 +119,8 @@ class Classes:
         """
         if isinstance(relation, AtLevel):
             return relation.labels, relation.first, relation.last
+        if isinstance(relation, Chunklets):
+            relation = Labels(relation.chunklets.clamp(min=-1), unlabelled=-1)
         if self.levels is not None:
             raise InputError(
                 f"{who}: classes of {len(self.levels)} levels need Labels(..., levels=); "
@@ -191,11 +194,6 @@ class Classes:
                 )
             table = table.to(device)
             return _Members(table, ~table.any(1, keepdim=True))
-        if isinstance(relation, Chunklets):
-            raise InputError(
-                f"{who}: labels must say of which class an embedding is; found Chunklets, which say only "
-                "who goes together"
-            )
         return relation.resolve(None, Sides(n_rows, count, columns_are_rows=False, device=device))
 
 
@@ -296,19 +294,14 @@ def several_centres(classes: Resolved, centres: int) -> Resolved:
 def turned_round(classes: Resolved, n_embeddings: int) -> Resolved:
     """A table of embeddings against classes as one of classes against embeddings.
 
-    Listed comparisons say of which classes an embedding is and of which it isn't.
-
-    Raises
-    ------
-    InputError
-        A class is listed as near to an embedding and as far from it.
+    Listed comparisons say of which classes an embedding is and of which it isn't; a class that is nearer than
+    one and farther than another is both.
     """
     if isinstance(classes, OwnClass | _Members):
         return classes.turned()
-    shape = (classes.n_columns, n_embeddings)
-    masks = []
+    listed = []
     for _, anchor, column in (near_cells(classes), far_cells(classes)):
-        cells = torch.unique(torch.stack([column, anchor]), dim=1)
-        flags = torch.ones(cells.shape[1], dtype=torch.bool, device=cells.device)
-        masks.append(torch.sparse_coo_tensor(cells, flags, shape, is_coalesced=True, check_invariants=True))
-    return Mask(*masks).resolve(None, Sides(*shape, columns_are_rows=False, device=masks[0].device))
+        cells = torch.stack([column, anchor])
+        listed.append(torch.unique(cells, dim=1) if cells.shape[1] else cells)
+    near, far = listed
+    return ListedCells(near, far, Sides(classes.n_columns, n_embeddings, False, near.device))

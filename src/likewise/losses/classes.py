@@ -61,6 +61,8 @@ class ClassLoss(Loss):
     - several classes an embedding: a boolean table (n, n_classes), each true one near, all others far;
     - ``Labels(..., levels=)`` with ``classes`` a list a level: the weighted sum of the levels, each against
       the vectors of its own classes alone;
+    - ``Chunklets``: each chunklet as the class of its number, all other classes far; an item of none has no
+      class, and no term;
     - ``Pairs``, ``Scores``, ``Triplets``, ``Quadruplets``, ``Mask``, ``Matches``, in which rows are
       embeddings and columns the numbers of classes: what isn't listed is unknown.
 

@@ -55,8 +55,9 @@ class CrossBatchMemory(Loss):
     compared with itself and the queue, and the queue stays as it is.
 
     Queue, pointer, count, labels and ids are buffers: with ``state_dict`` training goes on to the bit.
-    Labels are kept exactly: integers, strings, several labels an item, levels of a hierarchy, or chunklets;
-    lists of pairs or triplets speak of one batch and are refused. With several processes
+    Labels are kept exactly: integers, strings, several labels an item, levels of a hierarchy, or chunklets.
+    Lists (pairs, scores, triplets, quadruplets, a mask) speak of the batch's own rows and say nothing of
+    earlier ones: their loss is that of the batch alone, and the memory stays as it is. With several processes
     each keeps a queue of its own batches, and the columns are those of all.
 
     Defaults: the distance, normalisation and reduction of the wrapped loss; the loss of the memory alone, as
@@ -67,7 +68,7 @@ class CrossBatchMemory(Loss):
     Parameters
     ----------
     loss : Loss
-        Any loss over a table of labels or chunklets.
+        Any loss that takes columns.
     dimension : int
         d of the embeddings.
     size : int
@@ -158,7 +159,7 @@ class CrossBatchMemory(Loss):
         Parameters
         ----------
         embeddings : (n, d) floating tensor
-        relation : labels (n,), Labels or Chunklets
+        relation : Relation or labels (n,)
         ids : (n,) integers, optional
             Who each item is across batches (its number in the data set). Give them always or never.
         weights : (n,) tensor, optional
@@ -167,7 +168,7 @@ class CrossBatchMemory(Loss):
         ------
         InputError
             Another dimension, dtype or kind of label than the memory's; a batch larger than the memory;
-            columns.
+            columns; Matches, which need them.
         """
         if columns is not None or column_relation is not None or column_ids is not None:
             raise InputError("columns can't be given: the memory is the columns")
@@ -181,6 +182,10 @@ class CrossBatchMemory(Loss):
         if rows.dtype == torch.float64 and self.queue.dtype != torch.float64:
             raise InputError("embeddings are float64 and the memory is not: call .double() on the loss first")
         relation = check_device("labels", as_relation(relation), rows)
+        if not isinstance(relation, Labels | Chunklets):
+            # nothing is known between this batch and what is held
+            alone: Tensor = self.loss(embeddings, relation, ids=ids, weights=weights)
+            return alone + self.batch_weight * alone if self.batch_weight else alone
         batch = _supervision(relation, n)
         held, batch = self._remembered(batch)
         device = self.queue.device
@@ -262,19 +267,14 @@ class CrossBatchMemory(Loss):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def _supervision(relation: Relation, n: int) -> _Supervision:
+def _supervision(relation: Labels | Chunklets, n: int) -> _Supervision:
     """A batch's labels as arrays.
 
     Raises
     ------
     InputError
-        The relation speaks of this batch only, or of another number of items.
+        The relation speaks of another number of items.
     """
-    if not isinstance(relation, Labels | Chunklets):
-        raise InputError(
-            "relation must be labels or Chunklets, which hold across batches; "
-            f"found {type(relation).__name__}"
-        )
     if relation.n_items != n:
         raise InputError(
             f"labels must speak of as many items as there are embeddings: expected {n}, "

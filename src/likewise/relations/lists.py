@@ -12,7 +12,7 @@ from likewise.errors import InputError
 from likewise.relations.base import Block, Cells, Relation, Resolved, Sides, check_count
 from likewise.relations.labels import _ByClass, exact_labels
 
-__all__ = ["Mask", "Matches", "Pairs", "Quadruplets", "Scores", "Triplets"]
+__all__ = ["ListedCells", "Mask", "Matches", "Pairs", "Quadruplets", "Scores", "Triplets"]
 
 
 def _positions(name: str, values: Any) -> Tensor:
@@ -43,7 +43,7 @@ def _within(name: str, positions: Tensor, count: int) -> None:
         )
 
 
-class _Lists(Resolved):
+class ListedCells(Resolved):
     """Near and far cells from two lists of (row, column)."""
 
     far_is_listed = True
@@ -101,7 +101,7 @@ def _resolve_pairs(left: Tensor, right: Tensor, near: Tensor, far: Tensor, sides
         values, counts = torch.unique(both, dim=1, return_counts=True)
         row, column = values[:, counts > 1][:, 0].tolist()
         raise InputError(f"pairs contradict each other: ({row}, {column}) is listed as alike and as unlike")
-    return _Lists(listed[0], listed[1], sides)
+    return ListedCells(listed[0], listed[1], sides)
 
 
 def _other(sides: Sides, cells: Tensor) -> Tensor:
@@ -368,4 +368,4 @@ class Mask(Relation):
         check_count("Mask: rows", self._shape[0], sides.n_rows)
         check_count("Mask: columns", self._shape[1], sides.n_columns)
         near, far = self._near.to(sides.device), self._far.to(sides.device)
-        return _Lists(near[:, _other(sides, near)], far[:, _other(sides, far)], sides)
+        return ListedCells(near[:, _other(sides, near)], far[:, _other(sides, far)], sides)
