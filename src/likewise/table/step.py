@@ -246,11 +246,10 @@ def _visit_whole_rows(
         far = torch.zeros_like(near)
         far.view(-1)[block.far.flat(0, n_columns)] = True
     else:
-        marks = torch.zeros_like(distances)
-        block.hide(marks, 0, n_columns, 1.0)
-        far = marks == 0
+        far = torch.ones_like(near)
+        block.hide(far, 0, n_columns, False)
     with torch.set_grad_enabled(want_gradient):
-        leaf = distances.clone().requires_grad_(want_gradient)
+        leaf = distances.detach().requires_grad_(want_gradient)  # which can't be overwritten
         part = loss.part(loss.rows(leaf, near, far), near, far)
     if want_gradient and part.value.requires_grad:
         factor = torch.ones_like(part.value) if weights is None else weights[:, 0].expand_as(part.value)
