@@ -28,6 +28,7 @@ __all__ = [
     "read_manifest",
     "sha256",
     "signed_files",
+    "sync_folder",
     "write_folder",
 ]
 
@@ -162,10 +163,10 @@ def write_folder(
             place.parent.mkdir(parents=True, exist_ok=True)
             _write_file(place, data)
         for folder, _, _ in os.walk(beside):
-            _sync_folder(folder)
+            sync_folder(folder)
         os.chmod(beside, 0o777 & ~_umask())
         _replace_folder(beside, target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ArtifactError(f"{path}: can't be written ({reason}); nothing was changed there") from error
@@ -309,7 +310,11 @@ def _write_file(place: Path, data: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def _sync_folder(folder: str | os.PathLike[str]) -> None:
+def sync_folder(folder: str | os.PathLike[str]) -> None:
+    """Wait until the names in a folder are on the disk, where the system can say so; OSError if it refuses.
+
+    >>> sync_folder(".")
+    """
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

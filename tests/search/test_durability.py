@@ -155,10 +155,44 @@ def test_every_changed_byte_of_a_journal_is_refused(folder: Path) -> None:
         (folder / "journal").write_bytes(changed)
         with pytest.raises(ArtifactError, match="journal"):
             Index.load(folder)
-    for cut in generator.integers(1, len(whole), size=25).tolist():
+    for cut in [0, *generator.integers(1, len(whole), size=25).tolist()]:
         (folder / "journal").write_bytes(whole[:cut])
         with pytest.raises(ArtifactError, match="journal"):
             Index.load(folder)
+
+
+def test_a_journal_is_there_as_a_whole_or_not_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused while it is made, nothing is left; another process was first; there are no links."""
+    expected = held(Index.load(folder))
+
+    def refused(*_: object) -> None:
+        assert not (folder / "journal").exists()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", refused)
+        with pytest.raises(ArtifactError, match="No space left"):
+            Index.open(folder)
+    assert held(Index.load(folder)) == expected
+    true = os.link
+
+    def linked_by_another(source: Path, target: Path) -> None:
+        true(source, target)
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    def unknown(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    for number, link in enumerate((true, linked_by_another, unknown)):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "link", link)
+            with Index.open(folder) as index:
+                index.add_embeddings(rows(1), ids=[f"link-{number}"])
+        assert f"link-{number}" in Index.load(folder)
+        with Index.open(folder) as index:
+            index.save()  # folds it in, and makes another
+        (folder / "journal").unlink()
+    assert [entry.name for entry in folder.parent.iterdir()] == ["index"]
 
 
 def test_what_was_never_acknowledged_is_passed_over(folder: Path) -> None:

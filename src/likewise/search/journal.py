@@ -9,14 +9,18 @@
 An entry is written and synced; then the slot that isn't the newest is overwritten and synced, and only
 then does the call return. What lies beyond the newest slot's length was never acknowledged and is passed
 over, so a process killed at any point leaves a journal that reads. Every byte up to there is covered by
-a chain of SHA-256: one that was changed, dropped or swapped is refused.
+a chain of SHA-256: one that was changed, dropped or swapped is refused. A journal comes to its place with
+its head already in it, so an empty file is one that was cut. Where there is no file at all, nothing tells
+that there was one: the index is then as it was saved.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import secrets
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.artifacts import sync_folder
 from likewise.errors import ArtifactError
 
 __all__ = ["Entry", "Journal", "check_free", "read_journal"]
@@ -73,23 +78,12 @@ class Journal:
     def __init__(self, path: Path, manifest_sha256: str) -> None:
         self.path = path
         self._base = bytes.fromhex(manifest_sha256)
-        self._stream = _locked(path)
+        self._stream = _locked(path, make=_head(self._base))
         try:
-            if os.fstat(self._stream.fileno()).st_size == 0:
-                self._begin()
             self.entries, self._slot = _read(self._stream.read(), self._base, path)
         except BaseException:
             self._stream.close()
             raise
-
-    def _begin(self) -> None:
-        first = _Slot(0, _START, hashlib.sha256(_MAGIC + self._base).digest()).packed()
-        try:
-            self._write(0, _MAGIC + self._base + first + first)
-        except OSError as error:
-            self._stream.truncate(0)
-            raise _unwritten(self.path, error) from error
-        self._stream.seek(0)
 
     def append(self, entry: Entry) -> None:
         """Write a change; it has reached the disk when this returns.
@@ -130,7 +124,8 @@ class Journal:
 def check_free(path: Path) -> None:
     """Refuse a journal that another process is writing to; ArtifactError."""
     if path.exists():
-        _locked(path).close()
+        with contextlib.suppress(FileNotFoundError):
+            _locked(path).close()
 
 
 def read_journal(path: Path, manifest_sha256: str) -> list[Entry]:
@@ -149,7 +144,7 @@ def read_journal(path: Path, manifest_sha256: str) -> list[Entry]:
         return []
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read ({error.strerror or error})") from error
-    return _read(data, bytes.fromhex(manifest_sha256), path)[0] if data else []
+    return _read(data, bytes.fromhex(manifest_sha256), path)[0]
 
 
 def _read(data: bytes, base: bytes, path: Path) -> tuple[list[Entry], _Slot]:
@@ -206,13 +201,54 @@ def _entry(data: bytes, start: int, text: int, arrays: int) -> Entry:
     return Entry(content, values.reshape(-1, int(content["dimension"])).astype(np.float32))
 
 
-def _locked(path: Path) -> Any:
-    """The file, open and locked; it is the one at the path, also where a writer has just replaced it."""
+def _head(base: bytes) -> bytes:
+    """A journal without entries."""
+    first = _Slot(0, _START, hashlib.sha256(_MAGIC + base).digest()).packed()
+    return _MAGIC + base + first + first
+
+
+def _make(path: Path, head: bytes) -> None:
+    """A file with a head, there as a whole or not at all; one that is there meanwhile stays."""
+    folder = Path(os.path.realpath(path.parent))
+    beside = folder.parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
+    try:
+        _write_new(beside, head)
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links: killed now, the journal would be refused as cut short
+            with contextlib.suppress(FileExistsError):
+                _write_new(path, head)
+        sync_folder(folder)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _locked(path: Path, *, make: bytes | None = None) -> Any:
+    """The file, open and locked; it is the one at the path, also where a writer has just replaced it.
+
+    Where there is none it is made with a head, or FileNotFoundError.
+    """
     import fcntl  # not on Windows, where an index is saved and loaded but not opened for writing
 
     for _ in range(10):
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o644)
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError:
+            if make is None:
+                raise
+            _make(path, make)
+            continue
         except OSError as error:
             raise _unwritten(path, error) from error
         stream = os.fdopen(descriptor, "r+b", buffering=0)
