@@ -1,7 +1,8 @@
 """The flat engine: exact, prepared once, and a matrix product for every block of queries.
 
 No batch size falls off a cliff: a block of queries is multiplied with tiles of rows that stay in cache,
-the smallest key of every 64 rows stands for them, and only the best of those chunks are read again.
+the smallest key of every 64 rows stands for them, and only the best of those chunks are read again. A few
+queries look for their candidates in rows of 16 bits a number, as the memory is slower than the product.
 Distances that no matrix product gives are answered by their table.
 """
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from likewise.distances import Distance, Form, ProductDistance
 from likewise.search.engine import Engine, Found, Rows, Vectors, features, ranked, searched_exactly
+from likewise.search.short import ShortRows
 
 __all__ = ["FlatEngine"]
 
@@ -23,6 +25,8 @@ _TILE = 2048  # rows that are multiplied at once, and more of them for few queri
 _TILE_ELEMENTS = 131_072
 _BLOCK_ROWS = 256
 _BLOCK_BYTES = 64_000_000
+_SHORT_QUERIES = 32  # up to so many look into rows of 16 bits
+_SHORT_ROWS = 4_096  # where there are as many; fewer lie in the processor's cache anyway
 _FEW = 8  # below one row in so many, the allowed rows are copied out rather than masked
 
 
@@ -30,9 +34,9 @@ class FlatEngine(Engine):
     """Exact neighbours under any distance.
 
     Of a product distance (Euclidean, cosine, Mahalanobis, bilinear) the rows' features are held, and their
-    half squares. A product finds a few more candidates than asked; their distances are then taken by
-    subtraction in float64. Where the product's rounding could have hidden a true neighbour, that query is
-    answered by all of its distances.
+    half squares; once a few queries have come, the features in 16 bits as well. A product finds a few more
+    candidates than asked; their distances are then taken by subtraction in float64. Where the product's
+    rounding could have hidden a true neighbour, that query is answered by all of its distances.
     """
 
     name = "flat"
@@ -82,6 +86,7 @@ class _Prepared:
         self.centre = np.empty(0, dtype=np.float32)
         self.widest = 0.0
         self._table = torch.empty(0)
+        self._short: ShortRows | None = None  # made when a few queries come
 
     def append(self, embeddings: NDArray[np.float32]) -> None:
         made = features(self.distance, embeddings, columns=True)
@@ -107,18 +112,48 @@ class _Prepared:
         """Neighbours, and for which queries they aren't sure; ``n`` rows may be found."""
         assert self.features is not None  # a row is held, as n > 0
         rows = features(self.distance, queries, columns=False)
-        centred = rows - self.centre
+        short = self._follow_short(len(rows))
+        found, unsure = self._ranked(rows, k, n, allowed, short=short)
+        if short is not None and unsure.any():
+            again, still = self._ranked(rows[unsure], k, n, allowed, short=None)
+            found.distances[unsure], found.rows[unsure] = again.distances, again.rows
+            unsure[unsure] = still
+        return found, unsure
+
+    def _follow_short(self, queries: int) -> ShortRows | None:
+        """The rows in 16 bits, where so many queries should look into them."""
+        if queries > _SHORT_QUERIES or len(self.keyed) < _SHORT_ROWS or not ShortRows.pay():
+            return None
+        if self._short is None:
+            self._short = ShortRows(self.keyed.view.shape[1])
+        self._short.follow(self.keyed.view)
+        return self._short
+
+    def _ranked(
+        self,
+        rows: NDArray[np.float32],
+        k: int,
+        n: int,
+        allowed: NDArray[np.int64] | None,
+        *,
+        short: ShortRows | None,
+    ) -> tuple[Found, NDArray[np.bool_]]:
+        assert self.features is not None
+        centred = torch.from_numpy(rows - self.centre)
         wanted = min(k + _SPARE, n)
-        keys, candidates = self._candidates(torch.from_numpy(centred), wanted, allowed)
+        keys, candidates = self._candidates(centred, wanted, allowed, short)
         found = ranked(self.distance, rows, candidates, self.features.view, k)
         last = min(k, n) - 1
         unsure = np.zeros(len(rows), dtype=np.bool_)
         if wanted < n:
-            unsure = keys[:, -1] <= keys[:, last] + self._rounding(centred)
+            bound = self._rounding(centred.numpy())
+            if short is not None:
+                bound += 2 * short.errors(centred)
+            unsure = keys[:, -1] <= keys[:, last] + bound
         return found, unsure
 
     def _candidates(
-        self, queries: Tensor, wanted: int, allowed: NDArray[np.int64] | None
+        self, queries: Tensor, wanted: int, allowed: NDArray[np.int64] | None, short: ShortRows | None
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The smallest keys of each query, ascending, and their rows; both (q, wanted)."""
         offsets = torch.from_numpy(self.offsets.view)
@@ -137,7 +172,11 @@ class _Prepared:
             for start in range(0, len(queries), size):
                 block = queries[start : start + size]
                 table = self._table[: len(block) * padded].view(len(block), padded)
-                self._fill(table, block, offsets)
+                table[:, n:] = torch.inf
+                if short is None:
+                    self._fill(table, block, offsets)
+                else:
+                    short.fill(table, block, offsets)
                 values, places = _smallest(table, wanted)
                 keys.append(values.double().numpy())
                 found.append(places.numpy())
@@ -146,7 +185,6 @@ class _Prepared:
     def _fill(self, table: Tensor, block: Tensor, offsets: Tensor) -> None:
         columns = torch.from_numpy(self.keyed.view)
         n = len(columns)
-        table[:, n:] = torch.inf
         tile = max(_TILE, _TILE_ELEMENTS // len(block))
         for first in range(0, n, tile):
             last = min(first + tile, n)
