@@ -46,7 +46,7 @@ def test_zero_vectors_under_cosine_are_counted(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVALUATIONS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_are_refused_with_their_row(name: str, bad: float) -> None:
     broken = X.copy()
     broken[3, 1] = bad

@@ -143,4 +143,4 @@ def zero_vectors(distance: Distance, *tables: Tensor) -> dict[str, int]:
     """
     if not isinstance(distance, Cosine):
         return {}
-    return {"zero vectors": sum(int((~torch.any(rows != 0, dim=1)).sum()) for rows in tables)}
+    return {"zero vectors": sum(int((~torch.any(rows, dim=1)).sum()) for rows in tables)}

@@ -76,7 +76,8 @@ def vectors(values: Any, name: str = "embeddings") -> Tensor:
         tensor = tensor.double()
     elif tensor.dtype not in (torch.float32, torch.float64):
         tensor = tensor.float()
-    finite = torch.isfinite(tensor).all(1)
+    # NaN and infinities show in the extremes of a row; isfinite would make a copy of all of them.
+    finite = torch.isfinite(tensor.amax(1)) & torch.isfinite(tensor.amin(1))
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         raise DataError(
