@@ -112,7 +112,7 @@ class FarLogSum(TableFunction[FarSum]):
             return log_sum_slopes(state.exponentials, self.rate, state.terms.by_far, state.total)
         share = torch.where(state.total > 0, state.terms.by_far, 0.0)
         shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
-        return exponentials(tile.distances, -self.rate, shift).mul_(-self.rate)
+        return exponentials(tile.distances, -self.rate, shift, factor=-self.rate)
 
     def near_slope(self, state: FarSum) -> Tensor:
         """The derivatives by the near distances."""

@@ -36,7 +36,7 @@ WHOLE_ROWS = 8192
 """Up to this many columns a tile holds whole rows, and one visit is enough."""
 
 ROWS = 256
-"""Rows in a tile of some of the columns."""
+"""Rows in a tile of some of the columns; twice as many where that takes all, as columns are read but once."""
 
 FEWEST_ROWS = 64
 """Rows in a tile of whole rows, at least: thinner products are slow."""
@@ -69,6 +69,8 @@ def plan_for(resolved: Resolved, width: int, *, needs_whole: bool, together: int
         rows = max(FEWEST_ROWS // width, cells // columns, 1)
         return Plan(max(group, min(rows, resolved.n_rows)), rows, columns, whole=True)
     rows = ROWS if width == 1 else int(cells**0.5)
+    if rows < resolved.n_rows <= 2 * rows:
+        rows = resolved.n_rows
     wide = max(8, cells // rows // 8 * 8)  # of eight columns a miner's flags fill a byte
     if together > 1:
         wide = max(1, wide // together) * together

@@ -7,14 +7,14 @@
 typedef struct {
     int64_t columns;
     const float *tile, *shift, *limit;
-    float rate, *out, *total;
+    float rate, factor, *out, *total;
 } job;
 
 static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
 {
     const job *all = given;
     const int64_t columns = all->columns;
-    const float rate = all->rate;
+    const float rate = all->rate, factor = all->factor;
     for (int64_t row = first; row < last; row++) {
         const float *cells = all->tile + row * columns, add = all->shift[row];
         const float limit = all->limit ? all->limit[row] : (float)(1.0 / 0.0);
@@ -25,25 +25,26 @@ static void exponentials_of_rows(const void *given, int64_t first, int64_t last)
             for (int lane = 0; lane < LANES; lane++) {
                 const float all_of_it = exponential(rate * cells[i + lane] + add);
                 const float value = cells[i + lane] >= limit ? 0.0f : all_of_it; /* so that NaN stays */
-                found[i + lane] = value;
+                found[i + lane] = value * factor;
                 lanes[lane] += value;
             }
         for (; i < columns; i++) {
-            found[i] = cells[i] >= limit ? 0.0f : exponential(rate * cells[i] + add);
-            sum += found[i];
+            const float value = cells[i] >= limit ? 0.0f : exponential(rate * cells[i] + add);
+            found[i] = value * factor;
+            sum += value;
         }
         for (int lane = 0; lane < LANES; lane++) sum += lanes[lane];
         all->total[row] += (float)sum;
     }
 }
 
-/* out = exp(rate * cell + shift of the row), zero from the row's limit on (which may be null); total += its
+/* out = factor * exp(rate * cell + shift of the row), zero from the row's limit on (which may be null); total += the
  * sums. */
 void exponentials(const float *tile, int64_t rows, int64_t columns, float rate, const float *shift,
-                  const float *limit, float *out, float *total, int64_t threads)
+                  const float *limit, float factor, float *out, float *total, int64_t threads)
 {
-    const job all = {.columns = columns, .tile = tile, .shift = shift, .limit = limit, .rate = rate, .out = out,
-                     .total = total};
+    const job all = {.columns = columns, .tile = tile, .shift = shift, .limit = limit, .rate = rate, .factor = factor,
+                     .out = out, .total = total};
     shared(exponentials_of_rows, &all, rows, threads);
 }
 

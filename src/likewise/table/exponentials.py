@@ -20,9 +20,10 @@ _LOWEST = -3e38
 
 
 def exponentials(
-    tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | None = None, limit: Tensor | None = None
-) -> Tensor:
-    """``exp(rate * tile + shift)``, zero where that is minus infinity or a cell isn't below its limit.
+    tile: Tensor, rate: float, shift: Tensor, *, total: Tensor | None = None, limit: Tensor | None = None,
+    factor: float = 1.0,
+) -> Tensor:  # fmt: skip
+    """``factor exp(rate * tile + shift)``, zero where a cell is infinite or isn't below its limit.
 
     Parameters
     ----------
@@ -30,8 +31,9 @@ def exponentials(
     rate : float
     shift : (r,)
     total : (r,), optional
-        The sums by row are added.
+        The sums by row are added, without the factor.
     limit : (r,), optional
+    factor : float
 
     Returns
     -------
@@ -47,8 +49,8 @@ def exponentials(
             out = torch.empty_like(tile)
             library.exponentials(
                 compiled.at(tile), *compiled.shape(tile), ctypes.c_float(rate), compiled.at(shift),
-                compiled.at(None if limit is None else bound), compiled.at(out), compiled.at(sums),
-                compiled.threads(),
+                compiled.at(None if limit is None else bound), ctypes.c_float(factor), compiled.at(out),
+                compiled.at(sums), compiled.threads(),
             )  # fmt: skip
             return out
     out = torch.add(shift[:, None], tile, alpha=rate).exp_()
@@ -57,7 +59,7 @@ def exponentials(
         out.mul_(torch.lt(tile, limit[:, None], out=torch.empty_like(out)))
     if total is not None:
         total += out.sum(1)
-    return out
+    return out if factor == 1.0 else out.mul_(factor)
 
 
 def log_sums(

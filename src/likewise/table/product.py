@@ -82,6 +82,7 @@ class ProductKernel(Kernel):
         self._u_sum = self._sums(self._u, self._grad_u)
         self._v_sum = self._u_sum if self._shared else self._sums(self._v, self._grad_v)
         self._small: Tensor | None = None
+        self._without_small: set[tuple[int, int]] = set()
         self._buffer: Tensor | None = None
 
     def _sums(self, side: Side, gradient: Tensor | None) -> Tensor | None:
@@ -159,7 +160,17 @@ class ProductKernel(Kernel):
 
     def mend(self, tile: Tensor) -> None:
         self._small = None
-        if self._squared and tile.numel() and float(tile.amin()) <= self._bound:
+        here = self._start, self._first
+        if self._squared and tile.numel() and here not in self._without_small:
+            self._mend_small(tile)
+            if self._small is None and self.anchors is None:
+                self._without_small.add(here)  # a second visit needn't look
+        if self._form is Form.EUCLIDEAN:
+            tile.sqrt_()
+
+    def _mend_small(self, tile: Tensor) -> None:
+        """Compute small cells again by subtraction."""
+        if float(tile.amin()) <= self._bound:
             if self._plain:
                 within = tile <= self._bound
             else:
@@ -169,8 +180,6 @@ class ProductKernel(Kernel):
             if small.numel():
                 self._small = small
                 tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
-        if self._form is Form.EUCLIDEAN:
-            tile.sqrt_()
 
     def _numbers(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """The embeddings of row and column of cells, given as flat positions in the tile."""
