@@ -166,6 +166,22 @@ def test_what_is_not_here_says_where_it_was_looked_for(
         load("mnist:colour=grey")
 
 
+@pytest.mark.parametrize("name", SHARED)
+def test_a_set_that_is_not_here_says_where_it_is_published(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import likewise.data.places as places
+
+    monkeypatch.delenv("LIKEWISE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(places, "__file__", str(tmp_path / "a" / "b" / "c" / "d.py"))
+    with pytest.raises(DataError) as error:
+        load(name, data=tmp_path / "given")
+    told = str(error.value)
+    assert told.startswith(SHARED[name].files[0]) and str(tmp_path / "given") in told and "\n" not in told
+    assert SHARED[name].home and told.endswith(f"it is published at {SHARED[name].home}")
+
+
 def test_every_set_says_what_it_is() -> None:
     for name, found in SHARED.items():
         assert found.files and found.summary and name == name.lower()

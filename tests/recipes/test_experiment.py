@@ -233,5 +233,5 @@ def test_missing_data_says_where_it_was_looked_for(
     page = tmp_path / "page.md"
     assert main(["reproduce", *words, "--data", str(tmp_path), "--page", str(page)]) == 2
     told = capsys.readouterr().err
-    assert file in told and str(tmp_path) in told and "--data or LIKEWISE_DATA" in told
+    assert file in told and str(tmp_path) in told and "name its folder with LIKEWISE_DATA" in told
     assert told.count("\n") == 1 and not page.exists()

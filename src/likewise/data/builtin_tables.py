@@ -18,6 +18,8 @@ from likewise.data.shared import SharedRequest, SharedSet
 __all__ = ["TABLE_SETS"]
 
 _WEKA = "uci/weka-datasets.zip"
+_PLAIN_HOME = "https://github.com/jbrownlee/Datasets"
+_FOLDS_HOME = "https://github.com/jlsuarezdiaz/pyDML (KEEL's ten folds), packed as one .csv.gz with a column fold"
 _WEKA_SPLITS = {"train": "challenge", "test": "test"}
 
 
@@ -82,8 +84,8 @@ def _arff(request: SharedRequest, member: str) -> tuple[list[str], list[list[str
 
 
 def _set(summary: str, file: str) -> SharedSet:
-    reader = _folds if file.endswith(".gz") else _plain
-    return SharedSet(summary, (f"uci/{file}",), partial(reader, file=f"uci/{file}"))
+    reader, home = (_folds, _FOLDS_HOME) if file.endswith(".gz") else (_plain, _PLAIN_HOME)
+    return SharedSet(summary, (f"uci/{file}",), partial(reader, file=f"uci/{file}"), home=home)
 
 
 TABLE_SETS = MappingProxyType(
@@ -96,9 +98,14 @@ TABLE_SETS = MappingProxyType(
         "optdigits": _set("5,620 digits, 64 counts of 8x8 blocks, 10 classes; fold=1-10", "optdigits.csv.gz"),
         "segment": _set("2,310 patches of images, 19 numbers, 7 classes; fold=1-10", "segment.csv.gz"),
         "segment-weka": SharedSet(
-            "the same 2,310 patches with their published split; split=train,test", (_WEKA,), _weka_segment
+            "the same 2,310 patches with their published split; split=train,test",
+            (_WEKA,),
+            _weka_segment,
+            home=_PLAIN_HOME,
         ),
-        "soybean": SharedSet("683 plants, 35 categories with gaps, 19 classes", (_WEKA,), _soybean),
+        "soybean": SharedSet(
+            "683 plants, 35 categories with gaps, 19 classes", (_WEKA,), _soybean, home=_PLAIN_HOME
+        ),
         "wdbc": _set("569 tumours, 30 measurements, 2 classes; fold=1-10", "wdbc.csv.gz"),
         "wheat-seeds": _set("210 grains of wheat, 7 measurements, 3 classes", "wheat-seeds.csv"),
         "winequality-red": _set("1,599 red wines, 11 measurements, 6 grades", "winequality-red.csv"),

@@ -102,13 +102,23 @@ def _questions(request: SharedRequest) -> Records:
 TEXT_SETS = MappingProxyType(
     {
         "20newsgroups": SharedSet(
-            "19,310 Usenet messages of 20 groups, no headers; topic=", (_NEWS,), _newsgroups
+            "19,310 Usenet messages of 20 groups, no headers; topic=",
+            (_NEWS,),
+            _newsgroups,
+            home="http://qwone.com/~jason/20Newsgroups (20news-19997), packed as one .jsonl.xz: a line a "
+            "message, with group, id and text",
         ),
         "stsbenchmark": SharedSet(
             "8,628 pairs of sentences with a score from 0 to 5; split=train,dev,test; genre=",
             tuple(_STS.values()),
             _sts,
+            home="http://ixa2.si.ehu.eus/stswiki/index.php/STSbenchmark",
         ),
-        "trec": SharedSet("5,952 questions of 50 kinds; split=train,test; topic=", (_QUESTIONS,), _questions),
+        "trec": SharedSet(
+            "5,952 questions of 50 kinds; split=train,test; topic=",
+            (_QUESTIONS,),
+            _questions,
+            home="https://github.com/nltk/nltk_data (packages/corpora/qc.zip)",
+        ),
     }
 )

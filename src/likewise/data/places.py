@@ -58,5 +58,5 @@ def data_file(name: str, *, data: str | os.PathLike[str] | None = None) -> Path:
     looked = ", ".join(f"{place.path} ({place.told})" for place in places)
     raise DataError(
         f"{name}: this built-in set isn't here; looked in {looked}; "
-        "say where it lies with --data or LIKEWISE_DATA"
+        "put it there, or name its folder with LIKEWISE_DATA (embed and reproduce: also --data)"
     )
