@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -248,3 +249,33 @@ def test_lists_of_files_and_of_pil_images_are_images(folder: Path) -> None:
     for records in (by_path, by_text, by_pil):
         np.testing.assert_array_equal(records.X, load(folder).X)
     assert by_text.y is None and by_pil.y.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize("orientation", [None, 1, 3, 6, 8])
+@pytest.mark.parametrize("colour", ["grey", "rgb"])
+def test_a_large_photograph_is_read_as_if_it_were_decoded_whole(
+    tmp_path: Path, orientation: int | None, colour: Literal["grey", "rgb"]
+) -> None:
+    """The decoder halves what is much too large; whichever way up, little changes by it."""
+    coarse = np.random.default_rng(0).integers(0, 256, size=(6, 8, 3), dtype=np.uint8)
+    whole = Image.fromarray(coarse).resize((320, 240), Image.Resampling.BICUBIC)
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    whole.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    size = (48, 64) if orientation in (None, 1, 3) else (64, 48)
+    turns = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90, 3: Image.Transpose.ROTATE_180}
+    turned = whole.transpose(turns[orientation]) if orientation in turns else whole
+    shown = turned.convert("L" if colour == "grey" else "RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+    expected = np.asarray(shown).astype(int)
+    found = read_image(tmp_path / "a.jpg", size=size, colour=colour).astype(int)
+    if colour == "rgb":
+        found = found.transpose(1, 2, 0)
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).mean() < 1.5 and np.abs(found - expected).max() < 16
+
+
+def test_an_image_in_memory_stays_as_it_is() -> None:
+    given = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    before = np.array(given)
+    assert np.array_equal(read_image(given), before) and np.array_equal(np.array(given), before)

@@ -19,7 +19,9 @@ __all__ = ["TABLE_SETS"]
 
 _WEKA = "uci/weka-datasets.zip"
 _PLAIN_HOME = "https://github.com/jbrownlee/Datasets"
-_FOLDS_HOME = "https://github.com/jlsuarezdiaz/pyDML (KEEL's ten folds), packed as one .csv.gz with a column fold"
+_FOLDS_HOME = (
+    "https://github.com/jlsuarezdiaz/pyDML (KEEL's ten folds), packed as one .csv.gz with a column fold"
+)
 _WEKA_SPLITS = {"train": "challenge", "test": "test"}
 
 

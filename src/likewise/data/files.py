@@ -60,10 +60,11 @@ class FileImages(Items):
             few: NDArray[np.float32] = np.divide(self.kept[rows], np.float32(255), dtype=np.float32)
             return few
         chosen = self.paths[rows]
-        out = np.empty((len(chosen), *self.item_shape), dtype=np.float32)
+        pixels = np.empty((len(chosen), *self.item_shape), dtype=np.uint8)
         for place, path in enumerate(chosen):
-            np.divide(self._decode(path), np.float32(255), out=out[place])
-        return out
+            pixels[place] = self._decode(path)
+        scaled: NDArray[np.float32] = np.divide(pixels, np.float32(255), dtype=np.float32)
+        return scaled
 
     def take(self, rows: Any) -> FileImages:
         kept = None if self.kept is None else self.kept[rows]

@@ -31,6 +31,7 @@ _MOST_PIXELS = 89_478_485  # a third of a gigabyte in RGB; Pillow's own limit
 _LONGEST_SIDE = 64
 _GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "F"})
 _ORIENTATION, _TURNED_A_QUARTER = 0x0112, (5, 6, 7, 8)
+_TELL_ORIENTATION = ("exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp")
 # What ends a whole file; a file cut short lacks it.
 _ENDS = {b"\x89PNG": b"IEND\xaeB`\x82", b"\xff\xd8\xff": b"\xff\xd9"}
 
@@ -112,7 +113,9 @@ def read_image(
             _check_size(image, called)
             if size is not None and image.format == "JPEG":
                 # The decoder itself halves what is much too large; twice the size is left for smoothing.
-                image.draft(image.mode, (2 * max(size), 2 * max(size)))
+                turned = image.getexif().get(_ORIENTATION) in _TURNED_A_QUARTER
+                high, wide = size[::-1] if turned else size
+                image.draft(image.mode, (2 * wide, 2 * high))
             return _decoded(image, size, colour, called)
     except DataError:
         raise
@@ -146,17 +149,27 @@ def _decoded(
     image: Image.Image, size: tuple[int, int] | None, colour: Colour | None, name: str
 ) -> NDArray[np.uint8]:
     wanted = colour or ("grey" if image.mode in _GREY_MODES else "rgb")
-    turned = ImageOps.exif_transpose(image) or image
-    flat = _eight_bits(turned, name)
+    flat = _eight_bits(_upright(image), name)
     if flat.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in flat.info:
         clear = flat.convert("RGBA")
         flat = Image.new("RGBA", clear.size, "white")
         flat.alpha_composite(clear)
-    flat = flat.convert("L" if wanted == "grey" else "RGB")
+    mode = "L" if wanted == "grey" else "RGB"
+    if flat.mode != mode:  # else it would be copied
+        flat = flat.convert(mode)
     if size is not None and flat.size != (size[1], size[0]):
         flat = flat.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
     pixels: NDArray[np.uint8] = np.asarray(flat)
     return pixels if wanted == "grey" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its file says it is to be turned; itself, rather than a copy, where nothing is said."""
+    image.load()  # a PNG may say so at its end
+    told = image.format == "TIFF" or any(key in image.info for key in _TELL_ORIENTATION)
+    if not told or image.getexif().get(_ORIENTATION, 1) == 1:
+        return image
+    return ImageOps.exif_transpose(image) or image
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
