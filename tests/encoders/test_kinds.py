@@ -235,6 +235,33 @@ def test_an_ngram_encoder_is_the_weighted_sum_of_vectors() -> None:
     torch.testing.assert_close(learned(items), net.mlp((0.5 * table[2] + 0.75 * table[7])[None]))
 
 
+def test_an_ngram_encoder_as_wide_as_an_embedding_maps_nothing() -> None:
+    net = NgramMLP(8, dimension=4, width=4)
+    items = torch.tensor([[[2.0, 0.5], [7.0, 0.25], [0.0, 0.0]]])
+    table = net.vectors.weight
+    torch.testing.assert_close(net(items), (0.5 * table[2] + 0.25 * table[7])[None])
+    assert net.mlp is None and encoder_from_config(net.config()).config() == net.config()
+    assert NgramMLP(8, dimension=4, width=4, hidden=(3,)).mlp is not None
+
+
+def test_the_untrained_default_for_texts_compares_them_about_as_their_ngrams_do() -> None:
+    records = Records(TextItems(TEXTS), None, "texts")
+    made = preprocessing_for(records)
+    assert made.config()["letters"] == [3, 4]
+    prepared = made(records.items())
+    rows = torch.zeros(len(prepared), made.config()["buckets"] + 1)
+    rows.scatter_add_(1, prepared[..., 0].long(), prepared[..., 1])
+    net = encoder_for(made, dimension=None)
+    assert net.dimension == 256
+    cosines = torch.corrcoef(torch.stack([(rows @ rows.T).flatten(), _cosines(net(prepared)).flatten()]))
+    assert cosines[0, 1] > 0.95
+
+
+def _cosines(vectors: torch.Tensor) -> torch.Tensor:
+    unit = torch.nn.functional.normalize(vectors, dim=1)
+    return unit @ unit.T
+
+
 def test_a_vit_sees_where_its_patches_are() -> None:
     net = VisionTransformer((8, 8), dimension=4, patch=4, width=12, depth=1)
     image = torch.zeros(1, 8, 8)

@@ -115,6 +115,30 @@ def test_parameters_of_the_loss_are_learned_without_asking_and_faster() -> None:
     assert float(moved) == pytest.approx(loss_rate, rel=1e-3)
 
 
+def test_a_module_learns_at_its_own_pace() -> None:
+    class Quick(nn.Linear):
+        pace = 5.0
+
+    torch.manual_seed(0)
+    shared = Quick(4, 4)
+    net = nn.Sequential(nn.Linear(4, 4), shared, nn.Tanh(), shared)
+    made = Learner(net, SupCon(), schedule=Schedule(epochs=1, learning_rate=0.01), stepping=Stepping())
+    rates = {id(p): group["lr"] for group in made.optimizer.param_groups for p in group["params"]}
+    assert rates == {
+        **{id(parameter): 0.01 for parameter in net[0].parameters()},
+        **{id(parameter): 0.05 for parameter in shared.parameters()},
+    }
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    made.train()
+    made.gradients(torch.randn(8, 4), Batch(np.arange(8), torch.arange(8) % 2))
+    made.step(1.0)
+    moved = [
+        float((now.detach() - then).abs().max()) for now, then in zip(net.parameters(), before, strict=True)
+    ]
+    # Adam's first step is the rate itself, whatever the gradient; weight decay adds a little.
+    np.testing.assert_allclose(moved, [0.01, 0.01, 0.05, 0.05], rtol=0.02)
+
+
 def test_a_clipped_gradient_has_the_norm_that_was_asked_for() -> None:
     made = learner(SupCon(), clip_gradient=1e-3)
     made.gradients(torch.randn(24, 7, dtype=torch.float64) * 10, batch())

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from likewise.api import train
-from likewise.data import Augmentation, BatchSampler, Records, load, records_from_arrays
+from likewise.data import Augmentation, BatchSampler, Records, TextItems, load, records_from_arrays
 from likewise.distances import Cosine
 from likewise.errors import InputError
 from likewise.evaluation import retrieval
@@ -23,6 +23,7 @@ from likewise.training import (
     epochs_for,
     hold_out,
     method_for,
+    plan_from,
     sampler_for,
 )
 
@@ -43,6 +44,22 @@ def test_every_method_is_listed_under_its_name_and_makes_its_loss() -> None:
         if method.has_classes:
             assert 10 <= method.loss_rate <= 100
     assert {METHODS[name].learns_from.__contains__(kind) for kind, name in DEFAULT_METHODS.items()} == {True}
+
+
+def test_texts_have_temperatures_and_rates_of_their_own() -> None:
+    texts = Records(TextItems([f"word {number} and {number % 3}" for number in range(12)]), None, "texts")
+    pairs = Records(texts.held, None, "pairs", relation=Scores(np.arange(6), np.arange(6, 12), np.arange(6)))
+    plan = plan_from(pairs, TrainingSettings(), None, None, None, None, torch.device("cpu"))
+    assert plan.augmentation == Augmentation()
+    words = TrainingSettings(encoder="transformer")
+    assert plan_from(pairs, words, None, None, None, None, plan.device).augmentation.word_dropout > 0
+    assert plan.schedule.learning_rate == 3e-4
+    assert plan.loss(n_classes=0, dimension=4, trial=False).temperature == 0.3
+    said = TrainingSettings(learning_rate=1e-3, loss={"temperature": 0.1})
+    plan = plan_from(pairs, said, None, None, None, None, torch.device("cpu"))
+    assert plan.schedule.learning_rate == 1e-3
+    assert plan.loss(n_classes=0, dimension=4, trial=False).temperature == 0.1
+    assert METHODS["cosent"].suited("features") is METHODS["cosent"]
 
 
 def test_options_go_to_the_loss_and_wrong_ones_are_refused() -> None:

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _SMALLEST_IMAGE = 8
-_DIMENSION = 64
+_DIMENSION, _TEXT_DIMENSION = 64, 256
 _LARGE_IMAGE = 32  # its smaller side; above, the first convolution takes every other pixel
 
 
@@ -79,7 +79,7 @@ ENCODERS = MappingProxyType(
         "vit": "a small vision transformer for images",
         "mlp": "a multilayer perceptron for features and tables",
         "linear": "one linear map of features, or of a table's numbers and categories",
-        "ngrams": "hashed n-grams of texts and a multilayer perceptron",
+        "ngrams": "weighted sums of learned vectors of hashed n-grams of texts",
         "transformer": "a small transformer over the words of texts",
     }
 )
@@ -105,7 +105,8 @@ def encoder_for(
     items : tuple of int, or Preprocessing
         The shape of an item, or what prepares the items.
     dimension : int >= 1, or None
-        d, the length of an embedding; None is a ConvNet without its last map, and 64 for any other.
+        d, the length of an embedding; None is a ConvNet without its last map, 256 for an NgramMLP, and 64
+        for any other.
     seed : int
         Of the first weights.
     name : str, optional
@@ -175,7 +176,7 @@ def _built(name: str, prepared: Preprocessing, dimension: int | None, options: d
         if name in ("mlp", "linear") and isinstance(prepared, Standardize):
             return MLP(math.prod(prepared.item_shape), dimension=d, **extra, **options)
         if name == "ngrams" and isinstance(prepared, HashedNgrams):
-            return NgramMLP(prepared.buckets, dimension=d, **options)
+            return NgramMLP(prepared.buckets, dimension=dimension or _TEXT_DIMENSION, **options)
         if name == "transformer" and isinstance(prepared, Words):
             return TextTransformer(prepared.size, dimension=d, longest=prepared.longest, **options)
     except TypeError as error:

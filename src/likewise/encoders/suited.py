@@ -17,6 +17,7 @@ from likewise.errors import InputError
 
 __all__ = ["preprocessing_for"]
 
+_LETTERS = (3, 4)  # runs of them say what words share, as forms of one do
 _MOST_IMAGES = 5000
 _ENOUGH_NUMBERS = 2**27
 
@@ -56,7 +57,9 @@ def preprocessing_for(
         if isinstance(like, HashedNgrams):
             options = {key: value for key, value in like.config().items() if key != "name"}
             return HashedNgrams.learned_from(texts, **options)
-        return Words.learned_from(texts) if encoder == "transformer" else HashedNgrams.learned_from(texts)
+        if encoder == "transformer":
+            return Words.learned_from(texts)
+        return HashedNgrams.learned_from(texts, letters=_LETTERS)
     if records.kind == "table":
         columns = like.columns if isinstance(like, TableFeatures) else None
         return TableFeatures.learned_from(records.items(), columns=columns)

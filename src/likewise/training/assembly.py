@@ -58,7 +58,7 @@ def plan_from(
     supervision = supervision_of(records)
     if supervision == "labels":
         check_trainable(records)
-    method = method_for(supervision, settings.method)
+    method = method_for(supervision, settings.method).suited(records.kind)
     turned = settings.turned_classes
     if turned is None:
         turned = (
@@ -71,6 +71,8 @@ def plan_from(
         )
     if settings.augmentation is not None:
         changes = _augmentation(settings.augmentation)
+    elif supervision != "views" and _read_as_ngrams(records, settings):
+        changes = Augmentation()  # leaving words out gains nothing there, and each text were hashed anew
     else:
         changes = augmentation_for(records, views=supervision == "views")
     task = Task(records)
@@ -121,11 +123,16 @@ def encoder_of(plan: Plan) -> nn.Module:
             torch.manual_seed(settings.seed)
             return encoder_from_config({"dimension": settings.dimension, **said})
     width = settings.dimension
-    if width is None and not plan.turned and head is None:
+    # N-grams have a width of their own.
+    if width is None and not plan.turned and head is None and not _read_as_ngrams(plan.records, settings):
         width = 64
     prepared = preprocessing_for(plan.records, encoder=encoder_name(settings))
     options = {"dimension": width, "head": head, "seed": settings.seed, **said}
     return encoder_for(prepared, **options)
+
+
+def _read_as_ngrams(records: Records, settings: TrainingSettings) -> bool:
+    return records.kind == "text" and encoder_name(settings) in (None, "ngrams")
 
 
 def device_from(name: str | None) -> torch.device:

@@ -244,13 +244,27 @@ def _generator_state(device: torch.device) -> Callable[[], None]:
 
 
 def _groups(encoder: nn.Module, loss: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    own = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-    seen = {id(parameter) for parameter in own}
+    paced = _paced(encoder)
+    seen = {id(parameter) for own in paced.values() for parameter in own}
     of_loss = [p for p in loss.parameters() if p.requires_grad and id(p) not in seen]
-    if not own and not of_loss:
+    if not paced and not of_loss:
         raise InputError("encoder has no parameter to learn, and neither has the loss")
     groups = [
-        {"params": own, "lr": schedule.learning_rate, "weight_decay": schedule.weight_decay},
-        {"params": of_loss, "lr": schedule.loss_learning_rate, "weight_decay": 0.0},
+        {"params": own, "lr": schedule.learning_rate * pace, "weight_decay": schedule.weight_decay}
+        for pace, own in paced.items()
     ]
-    return [group for group in groups if group["params"]]
+    if of_loss:
+        groups.append({"params": of_loss, "lr": schedule.loss_learning_rate, "weight_decay": 0.0})
+    return groups
+
+
+def _paced(encoder: nn.Module) -> dict[float, list[nn.Parameter]]:
+    """Parameters to learn by the ``pace`` of their own module: by how much faster they learn, else 1."""
+    found: dict[float, list[nn.Parameter]] = {}
+    seen: set[int] = set()
+    for module in encoder.modules():
+        for parameter in module.parameters(recurse=False):
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                found.setdefault(float(getattr(module, "pace", 1.0)), []).append(parameter)
+    return found
