@@ -1,7 +1,7 @@
 """Evaluation beside its floor, the bare product of all embeddings, and beside pytorch-metric-learning.
 
     python benchmarks/evaluation.py [--n 10000] [--dimension 128 512] [--works NAME ...] [--json FILE]
-        [--oml PYTHON]
+        [--oml PYTHON] [--memory]
 
 The rows are added to FILE, each run with its environment, so that the whole can be measured in parts;
 `benchmarks/evaluation_page.py` makes the page.
@@ -12,7 +12,8 @@ nothing done to it. "plain" is what one would write in PyTorch without this libr
 a comparison of labels. "the same without intervals" takes the same scores of queries, but tries no class
 without its rivals and makes no report of them. NMI is beside faiss's k-means alone at the same clusters,
 iterations and restarts. Open Metric Learning pins other packages: ``--oml`` names the Python of an
-environment of its own, and its time is held against the product in its own process.
+environment of its own, and its time is held against the product in its own process. ``--memory`` measures
+memory alone, for a change that touches nothing else.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def main() -> None:
     parser.add_argument("--oml", help="the Python that has Open Metric Learning")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds that OML may take")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--memory", action="store_true", help="no times")
     parser.add_argument("--memory-of", choices=WORKS, help="print this work's peak memory only")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -114,6 +116,9 @@ def main() -> None:
     said = environment() | {"load": os.getloadavg()[0]}
     found = []
     for dimension in options.dimension:
+        if options.memory:
+            found += memory(options.n, dimension, options.works)
+            continue
         found += measured(options.n, dimension, options.works, options.seconds)
         if options.oml:
             found.append(of_oml(options.oml, options.n, dimension, options.limit))
@@ -140,10 +145,9 @@ def of_oml(python: str, n: int, dimension: int, limit: float) -> dict[str, objec
 
 
 def measured(n: int, dimension: int, names: Sequence[str], seconds: float) -> list[dict[str, object]]:
-    arguments = ["--n", str(n), "--dimension", str(dimension), "--memory-of"]
     works = {name: WORKS[name] for name in dict.fromkeys(["product", *names])}
     # Before the times: a child begins with its parent's peak.
-    memory = {name: peak_megabytes(Path(__file__), [*arguments, name]) for name in works}
+    peaks = {row["work"]: row["extra MB"] for row in memory(n, dimension, list(works))}
     rows, labels = data(n, dimension)
     times = best_of(
         {name: lambda work=work: work(rows, labels) for name, work in works.items()},
@@ -157,9 +161,19 @@ def measured(n: int, dimension: int, names: Sequence[str], seconds: float) -> li
             "work": name,
             "seconds": took,
             "of the product": took / times["product"],
-            "extra MB": memory[name],
+            "extra MB": peaks[name],
         }
         for name, took in times.items()
+    ]
+
+
+def memory(n: int, dimension: int, names: Sequence[str]) -> list[dict[str, object]]:
+    """Rows of peak memory, each work in a process of its own."""
+    arguments = ["--n", str(n), "--dimension", str(dimension), "--memory-of"]
+    return [
+        {"n": n, "dimension": dimension, "work": name}
+        | {"extra MB": peak_megabytes(Path(__file__), [*arguments, name])}
+        for name in names
     ]
 
 
