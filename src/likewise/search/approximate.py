@@ -227,7 +227,8 @@ class ApproximateEngine(Engine):
         count = min(k * effort.candidates, len(self._order))
         numbers, keys = self._find(rows, count, effort, bits)
         candidates = self._order.view[numbers]
-        candidates[numbers < 0] = -1
+        if (numbers[:, -1] < 0).any():  # what is missing stands at the end
+            candidates[numbers < 0] = -1
         if keys is None:
             return self._ranked(queries, rows, candidates, k)
         distances = self._from_keys(keys)
@@ -275,7 +276,8 @@ class ApproximateEngine(Engine):
             held.shape[1],
             *candidates.shape,
         )
-        squares[candidates < 0] = np.inf
+        if (candidates[:, -1] < 0).any():
+            squares[candidates < 0] = np.inf
         if k < squares.shape[1]:
             places = np.argpartition(squares, k - 1, axis=1)[:, :k]
             squares = np.take_along_axis(squares, places, 1)
