@@ -1,39 +1,33 @@
 """A model: preprocessing, an encoder and a distance; what training makes and everything else uses.
 
-Saving and loading is in :mod:`likewise.artifacts`' terms: a folder of arrays and JSON that runs no code.
+Saving and loading is :mod:`likewise.model.storage`'s: a folder of arrays and JSON that runs no code.
 A model does not know how it was trained; it carries that along (``training``, ``history``) for the run.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
-import likewise
-from likewise.artifacts import canonical_json, check_output, read_folder, sha256, signed_files, write_folder
-from likewise.data import ArrayItems, ItemKind, Loader, Record, Records, TableItems
-from likewise.distances import Distance, distance_from_config
-from likewise.encoders import Preprocessing, config_of, encoder_from_config, preprocessing_from_config
-from likewise.errors import ArtifactError, InputError
+from likewise.artifacts import check_output, read_folder, signed_files, write_folder
+from likewise.data import ItemKind, Loader, Record, Records
+from likewise.distances import Distance
+from likewise.encoders import Preprocessing
+from likewise.errors import InputError
+from likewise.model.adapting import accepted_items, adapted_records
 from likewise.model.calibration import Calibration, Verdict
-from likewise.settings import toml_text
+from likewise.model.parts import Parts
+from likewise.model.storage import KIND, MANIFEST, Stored, restored, written
 
 __all__ = ["Model"]
-
-_MANIFEST, _KIND, _VERSION = "model.json", "likewise-run", 1
-_ARRAYS = "model.safetensors"
 
 
 @dataclass(eq=False)
@@ -102,7 +96,7 @@ class Model:
 
         Taken once; calibration isn't part of it, as it moves no embedding.
         """
-        return self._fingerprint()
+        return self._parts().fingerprint()
 
     def embed(self, X: Any, *, batch_size: int = 1024, workers: int = 0) -> NDArray[np.float32]:
         """Embed items.
@@ -136,23 +130,8 @@ class Model:
         else:
             items = self.items(X)
             count, read = len(items), partial(map, items.__getitem__)
-        device = _device_of(self.encoder)
-        parts = []
-        was_training = self.encoder.training
-        self.encoder.eval()
-        try:
-            with torch.inference_mode():
-                for part in read(slice(start, start + batch_size) for start in range(0, count, batch_size)):
-                    batch = self.preprocessing(part)
-                    parts.append(self.encoder(batch.to(device)).float().cpu().numpy())
-        finally:
-            self.encoder.train(was_training)
-        embeddings: NDArray[np.float32] = np.concatenate(parts)
-        if embeddings.ndim != 2 or len(embeddings) != count:
-            raise InputError(f"encoder must give (n, d) for {count} items; found {embeddings.shape}")
-        if not np.isfinite(embeddings).all():
-            raise InputError("encoder gave NaN or infinity for finite items; the model is broken")
-        return embeddings
+        slices = (slice(start, start + batch_size) for start in range(0, count, batch_size))
+        return self._parts().embedded(read(slices), count)
 
     def items(self, X: Any) -> NDArray[Any]:
         """What people hand over as items, as one array (n, ...) of the model's kind and shape.
@@ -162,13 +141,7 @@ class Model:
         InputError
             As :meth:`embed`.
         """
-        if isinstance(X, Records):
-            return self.adapted(X).items()
-        if isinstance(X, Record):
-            X = [X]
-        if isinstance(X, (list, tuple)):
-            X = [value.item if isinstance(value, Record) else value for value in X]
-        return self.preprocessing.accept(X)
+        return accepted_items(self.preprocessing, X)
 
     def adapted(self, records: Records) -> Records:
         """Records whose items are as this model takes them: what evaluation and indexing read.
@@ -181,28 +154,7 @@ class Model:
         InputError
             Items of another kind or shape, a column that isn't there, no item at all.
         """
-        if not len(records):
-            raise InputError(f"{records.name}: there is no item to embed")
-        held, numbers = records.held, ("features", "table")
-        if records.kind == "image" == self.kind and records.item_shape != self.item_shape:
-            held = held.reshaped(self.item_shape)
-        elif isinstance(held, ArrayItems) and held.names is not None and self.kind in numbers:
-            by_name = self.preprocessing.accept(held.table())
-            held = TableItems(by_name) if self.kind == "table" else ArrayItems(by_name)
-        elif records.kind != self.kind and records.kind in numbers and self.kind in numbers:
-            accepted = self.preprocessing.accept(records.items())
-            held = TableItems(accepted) if self.kind == "table" else ArrayItems(accepted)
-        elif records.kind == "table" == self.kind:
-            self.preprocessing.accept(records.items([0]))
-        same = held.kind == self.kind and (self.kind == "table" or held.item_shape == self.item_shape)
-        if not same:
-            wanted, found = (
-                f"{kind} {shape}" if shape else kind
-                for kind, shape in ((self.kind, self.item_shape), (records.kind, records.item_shape))
-            )
-            hint = "; say size= when loading them" if self.kind == records.kind == "image" else ""
-            raise InputError(f"{records.name}: items must be {wanted}, as in training; found {found}{hint}")
-        return records if held is records.held else replace(records, source=held)
+        return adapted_records(self.preprocessing, records)
 
     def compare(self, A: Any, B: Any) -> NDArray[np.float32]:
         """Distances row by row: items A (n, *item_shape) and B (n, *item_shape) give (n,).
@@ -267,12 +219,12 @@ class Model:
         ArtifactError
             The path exists and isn't ours, or can't be written.
         """
-        check_output(path, manifest=_MANIFEST, kind=_KIND)
-        contents, card = self._described()
-        clash = sorted({*contents, _MANIFEST} & set(files or {}))
+        check_output(path, manifest=MANIFEST, kind=KIND)
+        contents, card = written(self._stored())
+        clash = sorted({*contents, MANIFEST} & set(files or {}))
         if clash:
             raise InputError(f"files: {clash[0]} is written by the model itself; choose another name")
-        write_folder(path, {**contents, **(files or {})}, card, manifest=_MANIFEST, kind=_KIND)
+        write_folder(path, {**contents, **(files or {})}, card, manifest=MANIFEST, kind=KIND)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, encoder: nn.Module | None = None) -> Model:
@@ -290,39 +242,13 @@ class Model:
         ArtifactError
             Not a run, a changed byte (the file is named), or an encoder that doesn't fit.
         """
-        content, files = read_folder(path, manifest=_MANIFEST, kind=_KIND)
+        content, files = read_folder(path, manifest=MANIFEST, kind=KIND)
         return cls.deserialize(content, files, name=os.fspath(path), encoder=encoder)
 
     def serialize(self) -> dict[str, bytes]:
         """The files that :meth:`save` writes, by name: a run inside of something else."""
-        contents, card = self._described()
-        return signed_files(contents, card, manifest=_MANIFEST, kind=_KIND)
-
-    def _described(self) -> tuple[dict[str, bytes], dict[str, Any]]:
-        """The files, and what the manifest says of them."""
-        arrays = self._arrays()
-        architecture = self._architecture()
-        if "name" not in architecture:
-            arrays.update(_probe(self))
-        history = "".join(canonical_json(dict(line)) + "\n" for line in self.history)
-        files = {
-            _ARRAYS: safetensors.torch.save(arrays),
-            "config.toml": toml_text(self.training).encode(),
-            "metrics.jsonl": history.encode(),
-        }
-        manifest = {
-            "format_version": _VERSION,
-            "library_version": likewise.__version__,
-            "fingerprint": self._fingerprint(),
-            "architecture": architecture,
-            "distance": self.distance.config(),
-            "preprocessing": self.preprocessing.config(),
-            "item_shape": list(self.item_shape),
-            "classes": list(self.classes),
-            "calibration": None if self.calibration is None else asdict(self.calibration),
-            "training": dict(self.training),
-        }
-        return files, manifest
+        contents, card = written(self._stored())
+        return signed_files(contents, card, manifest=MANIFEST, kind=KIND)
 
     @classmethod
     def deserialize(
@@ -334,71 +260,23 @@ class Model:
         encoder: nn.Module | None = None,
     ) -> Model:
         """The model of a verified manifest and its files; ``name`` is what messages call it."""
-        place = os.path.join(name, _MANIFEST)
-        if content.get("format_version") != _VERSION:
-            raise ArtifactError(
-                f"{place}: expected format_version {_VERSION}; found {content.get('format_version')}; "
-                "use the version of likewise that wrote it"
-            )
-        try:
-            arrays = safetensors.torch.load(files[_ARRAYS])
-            made = cls(
-                _encoder_from(content["architecture"], encoder, place),
-                distance_from_config(content["distance"]),
-                preprocessing_from_config(content["preprocessing"]),
-                Calibration(**content["calibration"]) if content["calibration"] else None,
-                classes=tuple(content["classes"]),
-                training=content["training"],
-                history=tuple(json.loads(line) for line in files["metrics.jsonl"].splitlines()),
-            )
-            for part, module in made._parts().items():
-                module.load_state_dict(
-                    {
-                        key[len(part) + 1 :]: value
-                        for key, value in arrays.items()
-                        if key.startswith(f"{part}.")
-                    }
-                )
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-            AttributeError,
-            RuntimeError,
-            safetensors.SafetensorError,
-        ) as error:
-            if isinstance(error, ArtifactError):
-                raise
-            reason = (str(error).splitlines() or [""])[0]
-            raise ArtifactError(
-                f"{place}: doesn't describe its arrays ({type(error).__name__}: {reason})"
-            ) from error
-        if made._fingerprint() != content.get("fingerprint"):
-            raise ArtifactError(
-                f"{place}: the model's fingerprint differs from the one stated; it was altered"
-            )
-        if "probe.embeddings" in arrays:
-            _check_probe(made, arrays, place)
-        return made
+        stored = restored(content, files, name=name, encoder=encoder)
+        parts = stored.parts
+        return cls(
+            parts.encoder,
+            parts.distance,
+            parts.preprocessing,
+            stored.calibration,
+            stored.classes,
+            stored.training,
+            stored.history,
+        )
 
-    def _parts(self) -> dict[str, nn.Module]:
-        return {"encoder": self.encoder, "distance": self.distance, "preprocessing": self.preprocessing}
+    def _parts(self) -> Parts:
+        return Parts(self.encoder, self.distance, self.preprocessing)
 
-    def _arrays(self) -> dict[str, Tensor]:
-        return {
-            f"{part}.{key}": value.detach().cpu().contiguous().clone()
-            for part, module in self._parts().items()
-            for key, value in module.state_dict().items()
-        }
-
-    def _architecture(self) -> dict[str, Any]:
-        config = config_of(self.encoder)
-        return {"class": type(self.encoder).__qualname__} if config is None else config
-
-    def _fingerprint(self) -> str:
-        described = [self._architecture(), self.distance.config(), self.preprocessing.config()]
-        # safetensors orders arrays by name and type, so equal arrays give equal bytes.
-        return sha256(canonical_json(described).encode() + b"\n" + safetensors.torch.save(self._arrays()))
+    def _stored(self) -> Stored:
+        return Stored(self._parts(), self.calibration, self.classes, self.training, self.history)
 
     def _calibrated(self) -> Calibration:
         if self.calibration is None:
@@ -407,41 +285,3 @@ class Model:
                 "nearer ones weren't more often alike; train on more items, or longer"
             )
         return self.calibration
-
-
-def _device_of(module: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-
-
-def _encoder_from(architecture: Mapping[str, Any], encoder: nn.Module | None, place: str) -> nn.Module:
-    if "name" in architecture:
-        if encoder is not None:
-            raise InputError(f"encoder must not be given: {place} describes its own ({architecture['name']})")
-        return encoder_from_config(dict(architecture))
-    wanted = architecture["class"]
-    if encoder is None:
-        raise ArtifactError(
-            f"{place}: the encoder is a {wanted}, which isn't part of likewise; pass one as encoder="
-        )
-    if type(encoder).__qualname__ != wanted:
-        raise ArtifactError(f"{place}: encoder must be a {wanted}; found a {type(encoder).__qualname__}")
-    return encoder
-
-
-def _probe(model: Model) -> dict[str, Tensor]:
-    """Two made-up items and their embeddings, by which loading checks a module that isn't ours."""
-    items = model.preprocessing.examples()
-    # Texts and rows of a table are made up anew when they are needed: they are no arrays of numbers.
-    held = {"probe.items": torch.from_numpy(items)} if items.dtype.kind == "f" else {}
-    return {**held, "probe.embeddings": torch.from_numpy(model.embed(items))}
-
-
-def _check_probe(model: Model, arrays: Mapping[str, Tensor], place: str) -> None:
-    expected = arrays["probe.embeddings"].numpy()
-    found = model.embed(arrays.get("probe.items", model.preprocessing.examples()))
-    tolerance = 1e-3 * max(float(np.abs(expected).max()), math.ulp(1.0))
-    if found.shape != expected.shape or not np.allclose(found, expected, rtol=0, atol=tolerance):
-        raise ArtifactError(
-            f"{place}: the given encoder holds the saved weights but computes something else; "
-            "pass the class that was saved"
-        )
