@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from likewise.distances import Cosine, Distance, Dot, unit_rows
+from likewise.distances import Cosine, Distance, SquaredEuclidean, unit_rows
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, positive
 from likewise.losses.composed import ComposedLoss, Table, far_cells, near_cells, near_with_far
@@ -99,14 +99,16 @@ class Angular(ComposedLoss):
         other = unit if table.columns is None else unit_rows(table.columns)
         left, right = unit.index_select(0, own), other.index_select(0, column)
         square = math.tan(math.radians(self.angle)) ** 2
-        pair = 2.0 * (1.0 + square) * (left * right).sum(1)
+        # the same exponents by subtraction: |x_a - x_p|^2 - 4 t |x_n - (x_a + x_p) / 2|^2 + 6 t - 2
+        pair = (left - right).square().sum(1) + (6.0 * square - 2.0)
+        middle = (left + right) / 2
         if _has_own_anchors(resolved):
-            terms = _of_both_ends(table, unit, other, left + right, pair, 4.0 * square)
+            terms = _of_both_ends(table, unit, other, middle, pair, 4.0 * square)
         else:
             function = FarLogSum(4.0 * square, far_alone)
-            request = TableRequest(function, Dot(), _OfRows(resolved, row), "none")
-            far, _ = table_value(request, left + right, other, None)
-            terms = torch.nn.functional.softplus(far - pair)
+            request = TableRequest(function, SquaredEuclidean(), _OfRows(resolved, row), "none")
+            far, _ = table_value(request, middle, other, None)
+            terms = torch.nn.functional.softplus(far + pair)
         self.warn_if_empty(terms.shape[0])
         weighted = terms if table.weights is None else terms * table.weights[row]
         if self.reduction == "none":
@@ -124,9 +126,9 @@ def _has_own_anchors(resolved: Resolved) -> bool:
 
 
 def _of_both_ends(
-    table: Table, unit: Tensor, other: Tensor, sums: Tensor, pair: Tensor, rate: float
+    table: Table, unit: Tensor, other: Tensor, middle: Tensor, pair: Tensor, rate: float
 ) -> Tensor:
-    """``log(1 + sum_n exp(rate sum.x_n - pair))`` of each near pair (k,), n the other ends of far pairs."""
+    """``log(1 + sum_n exp(pair - rate |x_n - middle|^2))`` of each near pair (k,), n ends of far pairs."""
     (row, own, column), (far_row, far_own, far_column) = (
         near_cells(table.resolved),
         far_cells(table.resolved),
@@ -138,7 +140,7 @@ def _of_both_ends(
         new_start, new_stop = new_start & (start_far != stop), new_stop & (stop_far != start)
     cells = torch.cat([cell[new_start], cell[new_stop]])
     ends = torch.cat([unit.index_select(0, start_far[new_start]), other.index_select(0, stop_far[new_stop])])
-    gaps = rate * (sums.index_select(0, cells) * ends).sum(1) - pair.index_select(0, cells)
+    gaps = pair.index_select(0, cells) - rate * (middle.index_select(0, cells) - ends).square().sum(1)
     top = torch.zeros_like(pair).scatter_reduce(0, cells, gaps.detach(), "amax")
     total = (-top).exp().index_add(0, cells, (gaps - top[cells]).exp())
     return top + total.log()

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from likewise.distances import Distance, Dot
 from likewise.losses.base import Loss, Miner, ReductionName, positive
+from likewise.losses.centred import columns_centred
 from likewise.losses.triplet import TripletMargin
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 
@@ -60,6 +61,10 @@ class HingeRank(Loss):
     def function(self) -> TableFunction[Any]:
         """The hinges of all triplets, a term a row."""
         return _RowTerms(self._hinges.function())
+
+    def walked(self, rows: Tensor, columns: Tensor | None) -> Distance:
+        """Products of centred columns, where they are far from the origin: differences alone count."""
+        return columns_centred(self.distance, rows if columns is None else columns)
 
 
 class _RowTerms(TableFunction[Any]):

@@ -10,6 +10,7 @@ from torch import Tensor
 from likewise.distances import SquaredEuclidean
 from likewise.errors import InputError
 from likewise.losses.base import ReductionName, positive
+from likewise.losses.centred import less_mean
 from likewise.losses.composed import ComposedLoss, Table, near_cells
 
 __all__ = ["BarlowTwins", "VICReg"]
@@ -111,7 +112,7 @@ class VICReg(_TwoViews):
         return self.invariance * squares + self.variance * spread + self.covariance * (apart_x + apart_z)
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = x - x.mean(0)
+        centred = less_mean(x, 0)
         covariance = centred.T @ centred / (x.shape[0] - 1)
         variances = covariance.diagonal()
         spread = (1.0 - (variances + self.epsilon).sqrt()).clamp(min=0.0).mean()
@@ -168,6 +169,6 @@ class BarlowTwins(_TwoViews):
 
 def _standard(x: Tensor) -> Tensor:
     """Columns centred and of norm one; zero where they don't vary."""
-    centred = x - x.mean(0)
+    centred = less_mean(x, 0)
     norms = torch.linalg.vector_norm(centred, dim=0)
     return centred / torch.where(norms > 0, norms, torch.inf)

@@ -11,6 +11,7 @@ from torch import Tensor
 from likewise.distances import Cosine, Distance, Dot
 from likewise.errors import InputError
 from likewise.losses.base import Loss, Miner, ReductionName, positive
+from likewise.losses.centred import columns_centred
 from likewise.losses.composed import ComposedLoss, near_cells
 from likewise.losses.directions import check_columns_are_anchors, check_directions, column_wise
 from likewise.losses.log_sum import FarLogSum, RowTerms, one_plus, pair_softmax
@@ -180,6 +181,10 @@ class NPairs(Loss):
     def function(self) -> TableFunction[Any]:
         """NT-Xent's function at temperature 1, or the sum over negatives outside the logarithm."""
         return _OneAgainstOne() if self.one_vs_one else FarLogSum(1.0, self._row)
+
+    def walked(self, rows: Tensor, columns: Tensor | None) -> Distance:
+        """Products of centred columns, where they are far from the origin: differences alone count."""
+        return columns_centred(self.distance, rows if columns is None else columns)
 
     def _row(self, near: Near, far: Tensor) -> RowTerms:
         return pair_softmax(near, far, -near.distances, -1.0)

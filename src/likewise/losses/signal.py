@@ -9,6 +9,7 @@ from torch import Tensor
 
 from likewise.distances import Axiom, Distance
 from likewise.losses.base import Miner, ReductionName
+from likewise.losses.centred import less_mean
 from likewise.losses.pair import Contrastive
 
 __all__ = ["SignalToNoise", "SignalToNoiseRatio"]
@@ -29,8 +30,7 @@ class SignalToNoiseRatio(Distance):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances row by row; see :class:`~likewise.distances.Distance`."""
         noise = x - y
-        noise = (noise - noise.mean(-1, keepdim=True)).square().sum(-1)
-        signal = (x - x.mean(-1, keepdim=True)).square().sum(-1)
+        noise, signal = (less_mean(part, -1).square().sum(-1) for part in (noise, x))
         return noise / signal.clamp(min=torch.finfo(x.dtype).tiny)
 
 
