@@ -46,7 +46,7 @@ def test_value_and_gradient_equal_the_loops(number: int) -> None:
     found = Angular(angle=30.0, reduction=reduction)(
         y, table.relation, columns=table.columns, **table.options
     )
-    tolerance = 1e-6 if "close" in table.name else 1e-9
+    tolerance = 1e-6 if table.close else 1e-9
     torch.testing.assert_close(found, expected, rtol=tolerance, atol=1e-11)
     (slope,) = torch.autograd.grad(expected.sum(), x)
     found.sum().backward()

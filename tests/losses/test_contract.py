@@ -13,7 +13,7 @@ from likewise import losses
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses import Loss
 from likewise.relations import Labels
-from reference.losses import Reference, all_references, kept_elsewhere, reduced, terms_of
+from reference.losses import Reference, all_references, cosine, dot, kept_elsewhere, reduced, terms_of
 from reference.tables import PlainTable, label_case, random_tables
 
 NAMES = sorted(name for name in losses.__all__ if name != "Loss" and issubclass(getattr(losses, name), Loss))
@@ -46,6 +46,8 @@ def test_value_and_gradient_equal_the_loops(reference: Reference) -> None:
     draw = random.Random(5)
     for number, table in enumerate(random_tables(200, seed=11)):
         reduction = REDUCTIONS[number % 4]
+        if reduction == "active" and table.embeddings.shape[1] == 1 and reference.distance is cosine:
+            continue  # in one dimension cosines are 1 or -1, and terms are zero but for rounding
         weights = None
         if draw.random() < 0.3 and table.name not in ("triplets", "quadruplets"):
             weights = torch.rand(table.embeddings.shape[0], dtype=torch.float64)
@@ -55,21 +57,22 @@ def test_value_and_gradient_equal_the_loops(reference: Reference) -> None:
         (slope,) = torch.autograd.grad((expected * mix).sum(), x)
         y = table.embeddings.clone().requires_grad_()
         found = call(reference.loss(reduction=reduction), table, y, weights)
-        torch.testing.assert_close(
-            found, expected, rtol=1e-9, atol=1e-11, msg=lambda m, t=table: f"{t.name}: {m}"
-        )
+        # of points 1e-4 apart at 1,000 the loops' products and directions keep but 1e-9 of a difference
+        close = 100 if table.close and reference.distance in (cosine, dot) else 1
+        where = lambda m, t=table: f"{t.name}: {m}"  # noqa: E731
+        torch.testing.assert_close(found, expected, rtol=1e-9 * close, atol=1e-11 * close, msg=where)
         (found * mix).sum().backward()
-        torch.testing.assert_close(
-            y.grad, slope, rtol=1e-8, atol=1e-9, msg=lambda m, t=table: f"{t.name}: {m}"
-        )
+        torch.testing.assert_close(y.grad, slope, rtol=1e-8 * close, atol=1e-9 * close, msg=where)
 
 
 @pytest.mark.parametrize("reference", CASES)
 def test_float32_is_as_exact_as_float32_can_be(reference: Reference) -> None:
     """Also for points 1e-4 apart at offset 1,000, where a plain product loses every digit."""
     for table in random_tables(60, seed=3):
-        if "close" in table.name and reference.distance.__name__ == "cosine":
+        if table.close and reference.distance is cosine:
             continue  # the directions of such points differ by less than float32 holds
+        if table.close and reference.distance is dot and table.name == "quadruplets":
+            continue  # the difference of two anchors' products, of 1e6 and equal to seven digits
         expected = reduced(terms_of(reference, table, table.embeddings), "sum", None, table.embeddings)
         found = call(reference.loss(reduction="sum"), table, table.embeddings.float())
         assert found.dtype == torch.float32

@@ -35,6 +35,11 @@ class PlainTable:
     columns: Tensor | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def close(self) -> bool:
+        """Whether its points are 1e-4 apart at offset 1,000."""
+        return bool((self.embeddings.abs() > 900).all())
+
 
 def from_keys(keys: list[Any], column_keys: list[Any], same: Any) -> list[PlainRow]:
     """Rows by class: near if the keys are equal, far if not, and nothing where ``same(i, j)``."""
@@ -46,6 +51,10 @@ def from_keys(keys: list[Any], column_keys: list[Any], same: Any) -> list[PlainR
                 (row.near if key == other else row.far).append((i, j))
         rows.append(row)
     return rows
+
+
+def _kind(draw: random.Random) -> str:
+    return draw.choice(["plain", "plain", "plain", "close"])
 
 
 def _points(draw: random.Random, n: int, d: int, kind: str) -> Tensor:
@@ -83,7 +92,8 @@ def label_case(draw: random.Random) -> PlainTable:
 def _column_case(draw: random.Random) -> PlainTable:
     n, m, d = draw.randint(1, 6), draw.randint(1, 7), 3
     keys, other = [draw.randint(0, 2) for _ in range(n)], [draw.randint(0, 2) for _ in range(m)]
-    x, y = _points(draw, n, d, "plain"), _points(draw, m, d, "plain")
+    kind = _kind(draw)
+    x, y = _points(draw, n, d, kind), _points(draw, m, d, kind)
     options: dict[str, Any] = {"column_relation": Labels(other)}
     same = lambda i, j: False  # noqa: E731
     if draw.random() < 0.5:
@@ -104,7 +114,7 @@ def _several_case(draw: random.Random) -> PlainTable:
                 share = any(a and b for a, b in zip(table[i], table[j], strict=True))
                 (row.near if share else row.far).append((i, j))
         rows.append(row)
-    return PlainTable("several labels", _points(draw, n, 3, "plain"), Labels(torch.tensor(table)), rows)
+    return PlainTable("several labels", _points(draw, n, 3, _kind(draw)), Labels(torch.tensor(table)), rows)
 
 
 def _unlabelled_case(draw: random.Random) -> PlainTable:
@@ -112,7 +122,7 @@ def _unlabelled_case(draw: random.Random) -> PlainTable:
     keys = [draw.choice([-1, 0, 0, 1]) for _ in range(n)]
     unknown = lambda i, j: i == j or keys[i] == -1 or keys[j] == -1  # noqa: E731
     rows = from_keys(keys, keys, unknown)
-    return PlainTable("unlabelled", _points(draw, n, 3, "plain"), Labels(keys, unlabelled=-1), rows)
+    return PlainTable("unlabelled", _points(draw, n, 3, _kind(draw)), Labels(keys, unlabelled=-1), rows)
 
 
 def _pairs_case(draw: random.Random) -> PlainTable:
@@ -130,7 +140,7 @@ def _pairs_case(draw: random.Random) -> PlainTable:
         relation = Scores([*left, 0], [*right, n - 1], [*score, 2.5], near_from=3.0, far_to=2.0)
         if (n - 1, 0) in cells or (0, n - 1) in cells:
             relation = Scores(left, right, score, near_from=3.0, far_to=2.0)
-    return PlainTable("pairs", _points(draw, n, 3, "plain"), relation, rows)
+    return PlainTable("pairs", _points(draw, n, 3, _kind(draw)), relation, rows)
 
 
 def _triplets_case(draw: random.Random) -> PlainTable:
@@ -138,7 +148,7 @@ def _triplets_case(draw: random.Random) -> PlainTable:
     triplets = [draw.sample(range(n), 3) for _ in range(m)]
     rows = [PlainRow([(a, p)], [(a, q)]) for a, p, q in triplets]
     relation = Triplets(*(list(column) for column in zip(*triplets, strict=True)))
-    return PlainTable("triplets", _points(draw, n, 3, "plain"), relation, rows)
+    return PlainTable("triplets", _points(draw, n, 3, _kind(draw)), relation, rows)
 
 
 def _quadruplets_case(draw: random.Random) -> PlainTable:
@@ -149,20 +159,21 @@ def _quadruplets_case(draw: random.Random) -> PlainTable:
             chosen[2] = chosen[0]
     rows = [PlainRow([(a, b)], [(c, e)]) for a, b, c, e in quadruplets]
     relation = Quadruplets(*(list(column) for column in zip(*quadruplets, strict=True)))
-    return PlainTable("quadruplets", _points(draw, n, 3, "plain"), relation, rows)
+    return PlainTable("quadruplets", _points(draw, n, 3, _kind(draw)), relation, rows)
 
 
 def _chunklets_case(draw: random.Random) -> PlainTable:
     n = draw.randint(2, 7)
     keys = [draw.choice([-1, 0, 1]) for _ in range(n)]
     rows = [PlainRow([(i, j) for j in range(n) if j != i and keys[i] == keys[j] != -1], []) for i in range(n)]
-    return PlainTable("chunklets", _points(draw, n, 3, "plain"), Chunklets(keys), rows)
+    return PlainTable("chunklets", _points(draw, n, 3, _kind(draw)), Chunklets(keys), rows)
 
 
 def _matches_case(draw: random.Random) -> PlainTable:
     n = draw.randint(1, 6)
     rows = [PlainRow([(i, i)], [(i, j) for j in range(n) if j != i]) for i in range(n)]
-    x, y = _points(draw, n, 4, "plain"), _points(draw, n, 4, "plain")
+    kind = _kind(draw)
+    x, y = _points(draw, n, 4, kind), _points(draw, n, 4, kind)
     return PlainTable("matches", x, Matches(), rows, y)
 
 
@@ -180,7 +191,7 @@ def _mask_case(draw: random.Random) -> PlainTable:
     ]
     if draw.random() < 0.5:
         near, far = near.to_sparse(), far.to_sparse()
-    return PlainTable("mask", _points(draw, n, 3, "plain"), Mask(near, far), rows)
+    return PlainTable("mask", _points(draw, n, 3, _kind(draw)), Mask(near, far), rows)
 
 
 KINDS = (

@@ -102,7 +102,7 @@ class Angular(ComposedLoss):
         # the same exponents by subtraction: |x_a - x_p|^2 - 4 t |x_n - (x_a + x_p) / 2|^2 + 6 t - 2
         pair = (left - right).square().sum(1) + (6.0 * square - 2.0)
         middle = (left + right) / 2
-        if _has_own_anchors(resolved):
+        if resolved.far_has_anchors:
             terms = _of_both_ends(table, unit, other, middle, pair, 4.0 * square)
         else:
             function = FarLogSum(4.0 * square, far_alone)
@@ -115,14 +115,6 @@ class Angular(ComposedLoss):
             return weighted.new_zeros(resolved.n_rows).index_add(0, row, weighted)
         count = {"mean": terms.shape[0], "active": int((terms != 0).sum()), "sum": 1}[self.reduction]
         return weighted.sum() / max(1, count) + table.rows.sum() * 0.0
-
-
-def _has_own_anchors(resolved: Resolved) -> bool:
-    """Whether far cells are measured from anchors that aren't those of the near ones."""
-    if not resolved.far_is_listed or not resolved.n_rows:
-        return False
-    far = resolved.block(0, 1).far
-    return far is not None and far.anchors is not None
 
 
 def _of_both_ends(

@@ -148,8 +148,8 @@ class Loss(nn.Module):
     def function(self) -> TableFunction[Any] | WholeRows:
         """The mathematics of the loss over tiles."""
 
-    def walked(self, rows: Tensor, columns: Tensor | None) -> Distance:  # noqa: ARG002
-        """The distance, or another that gives the same loss of these embeddings more exactly."""
+    def walked(self, rows: Tensor, columns: Tensor | None, resolved: Resolved) -> Distance:  # noqa: ARG002
+        """The distance, or another that gives the same loss of this table more exactly."""
         return self.distance
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # a walk is a loop of its own: one graph break
@@ -309,7 +309,9 @@ class Loss(nn.Module):
             resolved = self.miner(rows.detach(), resolved, columns=columns, distance=self.distance)
         if weights is not None:
             weights = self._check_weights(weights, resolved, rows)
-        request = TableRequest(self.function(), self.walked(rows, columns), resolved, self.reduction)
+        request = TableRequest(
+            self.function(), self.walked(rows, columns, resolved), resolved, self.reduction
+        )
         value: Tensor
         value, outcome = table_value(request, rows, columns, weights)
         if outcome.terms == 0:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from likewise.distances import Distance, Form, ProductDistance
+from likewise.relations import Resolved
 
 __all__ = ["ColumnsCentred", "columns_centred", "less_mean"]
 
@@ -44,11 +45,14 @@ class ColumnsCentred(ProductDistance):
 
 
 @torch.no_grad()
-def columns_centred(distance: Distance, columns: Tensor) -> Distance:
-    """The distance, with columns centred where it is minus a product and their mean is a large part."""
+def columns_centred(distance: Distance, columns: Tensor, resolved: Resolved) -> Distance:
+    """The distance, with columns centred where it is minus a product and their mean is a large part.
+
+    Not of quadruplets, whose two products are by two anchors and move apart.
+    """
     if not isinstance(distance, ProductDistance) or distance.form is not Form.NEGATIVE_PRODUCT:
         return distance
-    if columns.shape[0] < 2:
+    if columns.shape[0] < 2 or resolved.far_has_anchors:
         return distance
     features = distance.column_features(columns.detach())
     mean = features.mean(0)

@@ -10,6 +10,7 @@ from likewise.distances import Distance, Dot
 from likewise.losses.base import Loss, Miner, ReductionName, positive
 from likewise.losses.centred import columns_centred
 from likewise.losses.triplet import TripletMargin
+from likewise.relations import Resolved
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 
 __all__ = ["HingeRank"]
@@ -62,9 +63,9 @@ class HingeRank(Loss):
         """The hinges of all triplets, a term a row."""
         return _RowTerms(self._hinges.function())
 
-    def walked(self, rows: Tensor, columns: Tensor | None) -> Distance:
+    def walked(self, rows: Tensor, columns: Tensor | None, resolved: Resolved) -> Distance:
         """Products of centred columns, where they are far from the origin: differences alone count."""
-        return columns_centred(self.distance, rows if columns is None else columns)
+        return columns_centred(self.distance, rows if columns is None else columns, resolved)
 
 
 class _RowTerms(TableFunction[Any]):

@@ -15,7 +15,7 @@ from likewise.losses.centred import columns_centred
 from likewise.losses.composed import ComposedLoss, near_cells
 from likewise.losses.directions import check_columns_are_anchors, check_directions, column_wise
 from likewise.losses.log_sum import FarLogSum, RowTerms, one_plus, pair_softmax
-from likewise.relations import Relation, Sides
+from likewise.relations import Relation, Resolved, Sides
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 from likewise.table.both_ways import far_log_sums
 
@@ -182,9 +182,9 @@ class NPairs(Loss):
         """NT-Xent's function at temperature 1, or the sum over negatives outside the logarithm."""
         return _OneAgainstOne() if self.one_vs_one else FarLogSum(1.0, self._row)
 
-    def walked(self, rows: Tensor, columns: Tensor | None) -> Distance:
+    def walked(self, rows: Tensor, columns: Tensor | None, resolved: Resolved) -> Distance:
         """Products of centred columns, where they are far from the origin: differences alone count."""
-        return columns_centred(self.distance, rows if columns is None else columns)
+        return columns_centred(self.distance, rows if columns is None else columns, resolved)
 
     def _row(self, near: Near, far: Tensor) -> RowTerms:
         return pair_softmax(near, far, -near.distances, -1.0)

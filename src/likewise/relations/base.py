@@ -188,6 +188,14 @@ class Resolved(ABC):
     def block(self, start: int, stop: int) -> Block:
         """The relation of rows start to stop."""
 
+    @property
+    def far_has_anchors(self) -> bool:
+        """Whether far cells are measured from anchors of their own, as those of quadruplets."""
+        if not self.far_is_listed or not self.n_rows:
+            return False
+        far = self.block(0, 1).far
+        return far is not None and far.anchors is not None
+
 
 class Relation(ABC):
     """Who should be near whom. It holds positions, never data, and has no length and no shape."""
