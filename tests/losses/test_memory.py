@@ -25,6 +25,8 @@ def batches(count: int, n: int = 5, d: int = 3, seed: int = 0):
     generator = torch.Generator().manual_seed(seed)
     for _ in range(count):
         x = torch.randn(n, d, generator=generator, dtype=torch.float64)
+        if seed % 2:  # 1e-4 apart at offset 1,000
+            x = 1000 + 1e-4 * x
         yield x, torch.randint(0, 3, (n,), generator=generator)
 
 
@@ -51,7 +53,7 @@ def test_value_and_gradient_are_those_of_a_list_of_past_embeddings(wrapped, size
     for with_ids in (False, True):
         memory = CrossBatchMemory(wrapped, 3, size=size).double()
         history = []
-        for step, (x, labels) in enumerate(batches(9)):
+        for step, (x, labels) in enumerate(batches(9, seed=int(with_ids))):
             ids = [(step * 5 + k) % 15 for k in range(5)] if with_ids else None
             keys = ids if with_ids else [step * 5 + k for k in range(5)]
             history += list(zip(keys, x, labels.tolist(), strict=True))

@@ -18,7 +18,9 @@ def hinge(value):
 
 
 def values(seed: int, n: int, d: int = 1) -> torch.Tensor:
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    """Every fifth draw 1e-4 apart at offset 1,000."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return 1000 + 1e-4 * x if seed % 5 == 2 else x
 
 
 def loops(terms, reduction, like, n_rows):

@@ -30,8 +30,9 @@ def draw_pairs(draw: random.Random, n: int, m: int, *, levels: int = 4, items: i
 
 
 def points(seed: int, n: int, d: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n, d, generator=generator, dtype=torch.float64)
+    """Every fifth draw 1e-4 apart at offset 1,000."""
+    x = torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return 1000 + 1e-4 * x if seed % 5 == 2 else x
 
 
 def loop_difference(x, z):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 import torch
 from torch import Tensor
@@ -35,7 +35,27 @@ def _stepped_cosine(cosine: Tensor, multiple: int) -> Tensor:
     return (1.0 - 2.0 * (step % 2)) * power - 2.0 * step
 
 
-class LargeMarginSoftmax(OwnLogit):
+class _MultipliedMargin(OwnLogit):
+    """A loss whose own angle is multiplied, over some products of embeddings and vectors."""
+
+    products: ClassVar[type[ProductDistance]]
+
+    def __init__(
+        self,
+        n_classes: int,
+        dimension: int,
+        *,
+        margin: int = 4,
+        relaxation: float = 0.0,
+        **options: Unpack[ClassOptions],
+    ) -> None:
+        super().__init__(n_classes, dimension, distance=self.products(), **options)
+        self.margin = count("margin", margin)
+        self.relaxation = positive("relaxation", relaxation, zero=True)
+        self.rate = 1.0
+
+
+class LargeMarginSoftmax(_MultipliedMargin):
     r"""Large-margin softmax (L-Softmax): the own logit is ``|w_y| |x| psi(theta_y)``, the others' ``w_c.x``.
 
     ``psi(theta) = (-1)^k cos(m theta) - 2k`` for theta between ``k pi / m`` and ``(k + 1) pi / m``.
@@ -64,19 +84,7 @@ class LargeMarginSoftmax(OwnLogit):
     1.3133
     """
 
-    def __init__(
-        self,
-        n_classes: int,
-        dimension: int,
-        *,
-        margin: int = 4,
-        relaxation: float = 0.0,
-        **options: Unpack[ClassOptions],
-    ) -> None:
-        super().__init__(n_classes, dimension, distance=Dot(), **options)
-        self.margin = count("margin", margin)
-        self.relaxation = positive("relaxation", relaxation, zero=True)
-        self.rate = 1.0
+    products = Dot
 
     def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
         """``|w| |x| psi(theta)``."""
@@ -84,7 +92,7 @@ class LargeMarginSoftmax(OwnLogit):
         return lengths * _angular(rows, vectors, self.margin, self.relaxation)
 
 
-class SphereFace(OwnLogit):
+class SphereFace(_MultipliedMargin):
     r"""Angular softmax (A-Softmax): the own logit is ``|x| psi(theta_y)``, the others' ``|x| cos theta_c``.
 
     As :class:`LargeMarginSoftmax` with vectors at unit length; embeddings keep theirs.
@@ -110,19 +118,7 @@ class SphereFace(OwnLogit):
     1.3133
     """
 
-    def __init__(
-        self,
-        n_classes: int,
-        dimension: int,
-        *,
-        margin: int = 4,
-        relaxation: float = 0.0,
-        **options: Unpack[ClassOptions],
-    ) -> None:
-        super().__init__(n_classes, dimension, distance=_UnitColumns(), **options)
-        self.margin = count("margin", margin)
-        self.relaxation = positive("relaxation", relaxation, zero=True)
-        self.rate = 1.0
+    products = _UnitColumns
 
     def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
         """``|x| psi(theta)``."""
