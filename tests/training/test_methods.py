@@ -108,6 +108,25 @@ def test_epochs_follow_from_the_number_of_batches() -> None:
     assert epochs_for(Task(many), METHODS["npairs"], settings) == 6  # 334 batches: 2,000 steps at most
 
 
+@pytest.mark.parametrize(
+    ("classes", "each", "side", "steps"),
+    [
+        (20, 15, 8, 600),
+        (100, 4, 8, 750),  # 60 batches of 8 classes for each of the 100
+        (10, 6, 8, 150),  # 60 images: 256 times each would be 120 steps
+        (10, 10, 8, 200),  # 100 images, 256 times each
+        (20, 15, 80, 327),  # 2^29 pixels
+        (10, 101, 8, 150),  # no longer few
+    ],
+)
+def test_few_images_are_shown_often_enough(classes: int, each: int, side: int, steps: int) -> None:
+    y = np.repeat(np.arange(classes), each)
+    images = Records(np.zeros((len(y), side, side), dtype=np.float32), y, "images")
+    batches = -(-len(y) // 128)
+    found = epochs_for(Task(images), METHODS["supcon"], TrainingSettings())
+    assert found == max(round(steps / batches), 10)
+
+
 def test_a_memory_wraps_the_loss() -> None:
     loss = plan(IRIS, method="contrastive", memory=64).loss(n_classes=3, dimension=5, trial=False)
     assert isinstance(loss, CrossBatchMemory)
