@@ -7,7 +7,8 @@ an index served to several clients.
 The overhead is what an answer costs beyond the bare library's own, whose structure is the very same: the
 distances taken again, ids, labels and probabilities left out on both sides. Records come in 1,000 clouds.
 Engines are timed by the processor's seconds on one thread, best of several in turn, which other work on the
-machine disturbs least; what is served is timed by the clock.
+machine disturbs least; what is served is timed by the clock, with the clients on the same cores, and the
+processor's time of the server and of the clients is told apart.
 """
 
 from __future__ import annotations
