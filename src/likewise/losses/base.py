@@ -148,6 +148,10 @@ class Loss(nn.Module):
     def function(self) -> TableFunction[Any] | WholeRows:
         """The mathematics of the loss over tiles."""
 
+    def check(self, embeddings: Any, columns: Any) -> None:  # noqa: ARG002
+        """Refuse, as an InputError, embeddings that aren't what this loss reads."""
+        return
+
     def walked(self, rows: Tensor, columns: Tensor | None, resolved: Resolved) -> Distance:  # noqa: ARG002
         """The distance, or another that gives the same loss of this table more exactly."""
         return self.distance
@@ -193,6 +197,7 @@ class Loss(nn.Module):
         UnsupportedError
             In a double backward.
         """
+        self.check(embeddings, columns)
         with _without_autocast(embeddings.device.type if isinstance(embeddings, Tensor) else "cpu"):
             rows = check_embeddings("embeddings", embeddings)
             if columns is not None:

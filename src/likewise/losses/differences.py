@@ -66,29 +66,9 @@ class DifferenceRegression(ScoredLoss):
         super().__init__(distance=antisymmetric(distance), reduction=reduction)
         self.huber = None if huber is None else positive("huber", huber)
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        relation: Relation | Any,
-        *,
-        columns: Tensor | None = None,
-        column_relation: Relation | Any = None,
-        ids: Any = None,
-        column_ids: Any = None,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        """Evaluate the loss on values (n, 1); see :meth:`likewise.losses.base.Loss.forward`."""
+    def check(self, embeddings: Any, columns: Any) -> None:
+        """Refuse embeddings that aren't values (n, 1) for the default distance."""
         check_values(self.distance, embeddings, columns)
-        value: Tensor = super().forward(
-            embeddings,
-            relation,
-            columns=columns,
-            column_relation=column_relation,
-            ids=ids,
-            column_ids=column_ids,
-            weights=weights,
-        )
-        return value
 
     def pairs(self, relation: Relation, columns: Relation | None, sides: Sides) -> ScoredPairs:
         """Listed targets, differences of integer labels, or 1 of a near column over a far one.
