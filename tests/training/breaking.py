@@ -109,7 +109,7 @@ PLACES = ("before", "files", "halves", "exchange", "exchanged", "synced")
 def die_in_save(number: int, place: str) -> None:
     """Arrange to be killed at a place inside the so-manieth save."""
     save, saves = RunFolder.save, []
-    write, swap, sync = artifacts._write_file, artifacts._replace_folder, artifacts._sync_folder
+    write, swap, sync = artifacts._write_file, artifacts._replace_folder, artifacts.sync_folder
 
     def at(here: str) -> None:
         if len(saves) == number and here == place:
@@ -135,7 +135,7 @@ def die_in_save(number: int, place: str) -> None:
         at("exchanged")
 
     RunFolder.save = counted
-    artifacts._write_file, artifacts._replace_folder, artifacts._sync_folder = writing, swapping, sync
+    artifacts._write_file, artifacts._replace_folder, artifacts.sync_folder = writing, swapping, sync
 
 
 if __name__ == "__main__":

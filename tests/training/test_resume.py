@@ -184,7 +184,7 @@ def failpoint(breaking: ModuleType, number: int, place: str) -> Iterator[None]:
     @contextmanager
     def held() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("_write_file", "_replace_folder", "_sync_folder"):
+            for name in ("_write_file", "_replace_folder", "sync_folder"):
                 patch.setattr(artifacts, name, getattr(artifacts, name))
             patch.setattr(RunFolder, "save", RunFolder.save)
 
