@@ -117,6 +117,11 @@ class RankedList(TableLoss[_Means]):
 
     def _weights(self, tile: Tile, least: Tensor, total: Tensor | None) -> Tensor:
         """``exp(T_n (least - d))`` within the boundary, else zero; their sums by row are added to total."""
+        if not self.far_temperature:  # which times an infinite distance is no number
+            weights = torch.lt(tile.distances, self.boundary, out=torch.empty_like(tile.distances))
+            if total is not None:
+                total += weights.sum(1)
+            return weights
         shift = torch.where(least < torch.inf, least, 0.0) * self.far_temperature
         limit = torch.full_like(least, self.boundary)
         return exponentials(tile.distances, -self.far_temperature, shift, total=total, limit=limit)

@@ -142,7 +142,7 @@ REFERENCES: dict[str, list[Reference]] = {
             },
             no_gradcheck="" if learn else "the weights of the terms are constants in its gradient",
         )
-        for tp, tn, learn in ((0.0, 10.0, True), (3.0, 2.0, True), (3.0, 2.0, False))
+        for tp, tn, learn in ((0.0, 10.0, True), (3.0, 2.0, True), (3.0, 2.0, False), (2.0, 0.0, True))
     ],
     "SurrogatePrecision": [
         Reference(
