@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -133,7 +133,8 @@ def write_folder(
     *,
     manifest: str,
     kind: str,
-) -> None:
+    unlisted: Callable[[str], Mapping[str, bytes]] | None = None,
+) -> str:
     """Write a folder so that at every moment the path holds all of the old or all of the new one.
 
     Parameters
@@ -146,6 +147,13 @@ def write_folder(
         What the manifest says beside ``format``, ``files`` and its own checksum: JSON values only.
     manifest, kind : str
         The manifest's file name, and its ``format``.
+    unlisted : callable, optional
+        Gives files that the manifest doesn't list, as they will change, from the manifest's checksum.
+
+    Returns
+    -------
+    str
+        The manifest's checksum of itself.
 
     Raises
     ------
@@ -154,6 +162,9 @@ def write_folder(
     """
     target = check_output(path, manifest=manifest, kind=kind)
     whole = signed_files(files, content, manifest=manifest, kind=kind)
+    stated: str = json.loads(whole[manifest])[_SELF]
+    if unlisted is not None:
+        whole.update(unlisted(stated))
     beside: str | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -173,6 +184,7 @@ def write_folder(
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
+    return stated
 
 
 def read_folder(

@@ -88,6 +88,33 @@ def test_search_prints_what_the_library_finds(likewise, index_folder, things) ->
     assert shown == [hit.id for hit in Index.load(index_folder).search(f"{things}:0", k=3)]
 
 
+def test_index_from_moves_an_index_to_another_engine(likewise, index_folder, tmp_path) -> None:
+    moved = likewise("index", "--from", index_folder, "--engine", "hnsw", "-o", tmp_path / "moved")
+    assert moved.status == 0, moved.err
+    before, after = Index.load(index_folder), Index.load(tmp_path / "moved")
+    assert (after.ids, after.labels, after.engine.name) == (before.ids, before.labels, "hnsw")
+    np.testing.assert_array_equal(after.embeddings, before.embeddings)
+
+
+def test_an_index_without_its_journal_is_refused_and_what_was_saved_is_taken(
+    likewise, index_folder, things, tmp_path
+) -> None:
+    held = tmp_path / "held"
+    Index.load(index_folder).save(held)
+    (held / "journal").unlink()
+    for words in (("search", held, f"{things}:0"), ("index", "--from", held, "-o", tmp_path / "new")):
+        refused = likewise(*words)
+        assert refused.status == 2
+        assert refused.err.count("\n") == 1
+        assert "journal is missing" in refused.err
+        assert "--as-saved" in refused.err
+    taken = likewise("index", "--from", held, "--as-saved", "-o", tmp_path / "new")
+    assert taken.status == 0, taken.err
+    assert Index.load(tmp_path / "new").fingerprint == Index.load(index_folder).fingerprint
+    alone = likewise("index", tmp_path, things, "--as-saved", "-o", tmp_path / "other")
+    assert (alone.status, "--as-saved needs --from" in alone.err) == (2, True)
+
+
 def test_verify_says_what_the_library_says(likewise, run_folder, things) -> None:
     for other, alike in ((1, True), (40, False)):
         pair = (f"{things}:0", f"{things}:{other}")

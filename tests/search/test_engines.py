@@ -127,6 +127,18 @@ def test_a_record_finds_itself_and_batch_size_changes_nothing(engine: str, addre
     index.close()
 
 
+def test_records_at_the_same_distance_come_by_row(engine: str, address_for: AddressFor) -> None:
+    """Each record three times over: found together, and in the order they were added."""
+    n = size(engine) // 3
+    index = Index(model(Euclidean()), engine=engine, recall=0.9, address=address_for(engine))
+    index.add_embeddings(np.tile(clouds(n), (3, 1)), ids=[f"r{i}" for i in range(3 * n)])
+    for hits in index.search_embeddings(clouds(30, seed=5), 9):
+        order = [(hit.distance, hit.row) for hit in hits]
+        assert order == sorted(order)
+    index.drop()
+    index.close()
+
+
 def test_a_filter_is_kept_whether_it_lets_few_or_many_through(engine: str, address_for: AddressFor) -> None:
     index = built(
         engine,

@@ -256,8 +256,8 @@ def test_every_changed_byte_in_an_index_is_refused_before_any_file_is_read(
     true = module.safetensors.numpy.load
     monkeypatch.setattr(module.safetensors.numpy, "load", lambda data: reads.append(data) or true(data))
     generator = np.random.default_rng(0)
-    files = [path for path in (tmp_path / "index").rglob("*") if path.is_file()]
-    assert len(files) == 7
+    files = [path for path in (tmp_path / "index").rglob("*") if path.is_file() and path.name != "journal"]
+    assert len(files) == 7  # the journal has a test of its own
     for path in files:
         whole = path.read_bytes()
         for position in [0, len(whole) - 1, *generator.integers(len(whole), size=15)] if whole else []:

@@ -18,6 +18,7 @@ from likewise.encoders import MLP, Standardize
 from likewise.errors import ArtifactError
 from likewise.model import Model
 from likewise.search import Index
+from likewise.search.journal import empty_journal
 from torture.trial import Result, Trial, outcomes
 
 _D = 4
@@ -114,6 +115,8 @@ def _sign(folder: Path, content: dict[str, Any]) -> None:
     content.pop("format")
     signed = signed_files(files, content, manifest="index.json", kind="likewise-index")
     (folder / "index.json").write_bytes(signed["index.json"])
+    stated = json.loads(signed["index.json"])["manifest_sha256"]
+    (folder / "journal").write_bytes(empty_journal(stated))
 
 
 def _refused(attempt: Any) -> str:

@@ -28,6 +28,7 @@ from likewise.errors import LikewiseError
 from likewise.export import NumpyModel
 from likewise.model import Calibration, Model
 from likewise.search import Index
+from likewise.search.journal import empty_journal
 from likewise.training.run_folder import RunFolder
 from likewise.training.state import Saved
 from torture.trial import Result, Trial, outcomes
@@ -316,7 +317,7 @@ def _batch(
                     "taken" if checksums_right else "refused" if same and name == "journal" else "taken whole"
                 )
             out.write(f"{outcome}\t{name}\n")
-            for changed in {name, form.manifest} - {""}:
+            for changed in {name, form.manifest, "journal"} & set(names):
                 shutil.copy(whole / changed, copy / changed)
 
 
@@ -335,3 +336,6 @@ def _resigned(copy: Path, form: Format, name: str, data: bytes, generator: rando
         files[name] = mutated(data, generator)
     for held, value in signed_files(files, content, manifest=form.manifest, kind=form.kind).items():
         (copy / held).write_bytes(value)
+    if (copy / "journal").exists():  # it names the manifest that it continues
+        stated = json.loads((copy / form.manifest).read_bytes())["manifest_sha256"]
+        (copy / "journal").write_bytes(empty_journal(stated))

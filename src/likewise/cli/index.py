@@ -2,10 +2,11 @@
 
   likewise index RUN DATA -o INDEX                      build one
   likewise index --from INDEX --engine hnsw -o NEW      move one to another engine
+  likewise index --from INDEX --as-saved -o NEW         leave out what changed since it was saved
 
 ENGINE is flat (exact; the default, up to about 100,000 things), hnsw, ivfpq or binary (approximate, for
 more; they choose their parameters for the wanted recall and tell what they reach), milvus or postgres
-(a server or a file, by --address).
+(a server or a file, by --address). --as-saved is for an index whose journal was lost or damaged.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", nargs="?", help="things, as for training; labels may lack")
     parser.add_argument("-o", "--out", metavar="INDEX", required=True, help="the index's folder")
     parser.add_argument("--from", metavar="INDEX", dest="source", help="take the records of this index")
+    parser.add_argument("--as-saved", action="store_true", help="of --from, without its journal of changes")
     parser.add_argument("--engine", metavar="ENGINE", default="flat", help="what finds neighbours (flat)")
     parser.add_argument(
         "--recall", metavar="R", type=float, default=0.95, help="wanted of an approximate engine (0.95)"
@@ -42,10 +44,12 @@ def run(request: argparse.Namespace) -> None:
         request.source is None and request.data is None
     ):
         raise InputError("likewise index needs RUN and DATA, or --from INDEX; see likewise index --help")
+    if request.as_saved and request.source is None:
+        raise InputError("--as-saved needs --from INDEX, the index whose journal is to be left out")
     check_output(request.out, manifest="index.json", kind="likewise-index")
     chosen = {"engine": request.engine, "recall": request.recall, "address": request.address}
     if request.source is not None:
-        index = Index.load(request.source).with_engine(**chosen)
+        index = Index.load(request.source, as_saved=request.as_saved).with_engine(**chosen)
     else:
         index = Index.build(Model.load(request.run_folder), request.data, **chosen)
     index.save(request.out)

@@ -233,8 +233,13 @@ class ApproximateEngine(Engine):
             return self._ranked(queries, rows, candidates, k)
         distances = self._from_keys(keys)
         distances[numbers < 0] = np.inf
-        order = np.lexsort((candidates, distances))
-        return Found(np.take_along_axis(distances, order, 1), np.take_along_axis(candidates, order, 1))
+        # A structure's answer ascends: only rows with equal distances are left to be ordered, by number.
+        tied = np.flatnonzero(~(distances[:, 1:] > distances[:, :-1]).all(1))
+        if len(tied):
+            order = np.lexsort((candidates[tied], distances[tied]))
+            distances[tied] = np.take_along_axis(distances[tied], order, 1)
+            candidates[tied] = np.take_along_axis(candidates[tied], order, 1)
+        return Found(distances, candidates)
 
     def _from_keys(self, keys: NDArray[np.float32]) -> NDArray[np.float32]:
         """The distances of what a structure orders by: squared distances, or products."""

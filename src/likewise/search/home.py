@@ -12,11 +12,9 @@ from likewise.model import Model
 from likewise.search.changes import applied
 from likewise.search.holdings import EngineChoice, Holdings
 from likewise.search.journal import Entry, Journal, check_free, read_journal
-from likewise.search.storage import KIND, MANIFEST, Snapshot, read_snapshot, write_snapshot
+from likewise.search.storage import JOURNAL, KIND, MANIFEST, Snapshot, read_snapshot, write_snapshot
 
 __all__ = ["Home", "loaded", "opened"]
-
-_JOURNAL = "journal"
 
 
 class Home:
@@ -58,7 +56,7 @@ class Home:
                 "records a store of their own: likewise index --from"
             )
         if not at_home or self.journal is None:
-            check_free(target / _JOURNAL)
+            check_free(target / JOURNAL)
         holdings.renumber()
         arrays, state = holdings.engine.state()
         choice = holdings.choice
@@ -73,17 +71,21 @@ class Home:
         if choice.address is not None:
             self.path = target
         if at_home and self.journal is not None:
-            self.journal.close()
-            self.journal = None
-            self.journal = Journal(target / _JOURNAL, stated)
+            self.journal.close()  # stays, and refuses every change, where the new one can't be had
+            self.journal = Journal(target / JOURNAL, stated)
 
 
-def loaded(path: str | os.PathLike[str], *, model: Model | None) -> tuple[Model, Holdings, Home]:
+def loaded(
+    path: str | os.PathLike[str], *, model: Model | None, as_saved: bool = False
+) -> tuple[Model, Holdings, Home]:
     """Read a folder with its journal; see :meth:`Index.load`."""
+    entries: list[Entry] = []
     for attempt in range(3):
         snapshot = read_snapshot(path, model=model)
+        if as_saved:
+            break
         try:
-            entries = read_journal(Path(path) / _JOURNAL, snapshot.manifest_sha256)
+            entries = read_journal(Path(path) / JOURNAL, snapshot.manifest_sha256)
         except ArtifactError:
             # A writer may have folded its journal in between the two.
             if attempt < 2 and read_snapshot(path, model=model).manifest_sha256 != snapshot.manifest_sha256:
@@ -99,7 +101,7 @@ def loaded(path: str | os.PathLike[str], *, model: Model | None) -> tuple[Model,
 def opened(path: str | os.PathLike[str], *, model: Model | None) -> tuple[Model, Holdings, Home]:
     """Read a folder and hold its journal; see :meth:`Index.open`."""
     snapshot = read_snapshot(path, model=model)
-    journal = Journal(Path(path) / _JOURNAL, snapshot.manifest_sha256)
+    journal = Journal(Path(path) / JOURNAL, snapshot.manifest_sha256)
     try:
         holdings = _restored(path, snapshot, journal.entries)
         holdings.engine.reconcile()
@@ -120,7 +122,7 @@ def _restored(path: str | os.PathLike[str], snapshot: Snapshot, entries: Sequenc
         vectors, engine = held.start(snapshot.embeddings.shape[1])
         vectors.append(held.checked(snapshot.embeddings))
         engine.restore(snapshot.engine_arrays, described["state"])
-        place = _JOURNAL
+        place = JOURNAL
         for entry in entries:
             applied(entry, held)
     except (InputError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

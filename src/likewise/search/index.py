@@ -246,7 +246,9 @@ class Index(ReadableIndex):
         self._home.save(self._holdings, self.model, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, model: Model | None = None) -> Index:
+    def load(
+        cls, path: str | os.PathLike[str], *, model: Model | None = None, as_saved: bool = False
+    ) -> Index:
         """Load an index; every byte is verified before anything reads it.
 
         Changes of what was loaded stay in memory until they are saved; to keep each on the disk as it is
@@ -258,13 +260,16 @@ class Index(ReadableIndex):
             A folder that :meth:`save` wrote.
         model : Model, optional
             By default the copy in the folder. Another model's index is refused.
+        as_saved : bool
+            Whether to leave the changes since the last :meth:`save` out, where their journal was lost or
+            damaged; without it such an index is refused.
 
         Raises
         ------
         ArtifactError
-            Not an index, a changed byte (the file is named), or a model that didn't fill it.
+            Not an index, a changed byte (the file is named), no journal, or a model that didn't fill it.
         """
-        return cls._of(*loaded(path, model=model))
+        return cls._of(*loaded(path, model=model, as_saved=as_saved))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, model: Model | None = None) -> Index:

@@ -9,9 +9,9 @@
 An entry is written and synced; then the slot that isn't the newest is overwritten and synced, and only
 then does the call return. What lies beyond the newest slot's length was never acknowledged and is passed
 over, so a process killed at any point leaves a journal that reads. Every byte up to there is covered by
-a chain of SHA-256: one that was changed, dropped or swapped is refused. A journal comes to its place with
-its head already in it, so an empty file is one that was cut. Where there is no file at all, nothing tells
-that there was one: the index is then as it was saved.
+a chain of SHA-256: one that was changed, dropped or swapped is refused. A journal without entries is part
+of every folder that an index is saved as, and comes to its place with it in one step: a file that is empty
+was cut, and one that is missing was removed. What can't be told is an older copy of a journal in its place.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from likewise.artifacts import sync_folder
 from likewise.errors import ArtifactError
 
-__all__ = ["Entry", "Journal", "check_free", "read_journal"]
+__all__ = ["Entry", "Journal", "check_free", "empty_journal", "read_journal"]
 
 _MAGIC = b"likewise journ\x00\x01"
 _SLOT = struct.Struct("<QQ32s32s")
@@ -65,20 +63,23 @@ class Journal:
     Parameters
     ----------
     path : Path
-        The file; made when it isn't there.
+        The file.
     manifest_sha256 : str
         Of the saved index that it continues.
 
     Raises
     ------
     ArtifactError
-        Another process writes to it, it continues another index, or it is damaged.
+        Another process writes to it, it continues another index, it is damaged, or there is none.
     """
 
     def __init__(self, path: Path, manifest_sha256: str) -> None:
         self.path = path
         self._base = bytes.fromhex(manifest_sha256)
-        self._stream = _locked(path, make=_head(self._base))
+        try:
+            self._stream = _locked(path)
+        except FileNotFoundError as error:
+            raise _missing(path) from error
         try:
             self.entries, self._slot = _read(self._stream.read(), self._base, path)
         except BaseException:
@@ -91,8 +92,16 @@ class Journal:
         Raises
         ------
         ArtifactError
-            The disk refuses (full, read-only); the journal is as it was.
+            The disk refuses (full, read-only); the journal is as it was. Or its file isn't there any more,
+            or another process has taken it meanwhile.
         """
+        if self._stream.closed:
+            raise ArtifactError(f"{self.path}: isn't held by this process any more; open the index again")
+        if not os.fstat(self._stream.fileno()).st_nlink:
+            raise ArtifactError(
+                f"{self.path}: was removed while the index was open, so nothing was changed; save the index, "
+                "which writes it whole again"
+            )
         text = json.dumps(entry.content, allow_nan=False).encode()
         arrays = b"" if entry.embeddings is None else np.ascontiguousarray(entry.embeddings, "<f4").tobytes()
         data = _HEAD.pack(len(text), len(arrays)) + text + arrays
@@ -128,20 +137,31 @@ def check_free(path: Path) -> None:
             _locked(path).close()
 
 
+def empty_journal(manifest_sha256: str) -> bytes:
+    """The bytes of a journal without entries, of the saved index with this manifest.
+
+    >>> len(empty_journal("00" * 32))
+    208
+    """
+    base = bytes.fromhex(manifest_sha256)
+    first = _Slot(0, _START, hashlib.sha256(_MAGIC + base).digest()).packed()
+    return _MAGIC + base + first + first
+
+
 def read_journal(path: Path, manifest_sha256: str) -> list[Entry]:
-    """The acknowledged changes of a journal, in order; none where there is no journal.
+    """The acknowledged changes of a journal, in order.
 
     Raises
     ------
     ArtifactError
-        A byte was changed, or it continues another index.
+        A byte was changed, it continues another index, or there is none.
     """
     try:
         if path.is_symlink():
             raise ArtifactError(f"{path}: a link, where the journal of an index is expected")
         data = path.read_bytes()
-    except FileNotFoundError:
-        return []
+    except FileNotFoundError as error:
+        raise _missing(path) from error
     except OSError as error:
         raise ArtifactError(f"{path}: can't be read ({error.strerror or error})") from error
     return _read(data, bytes.fromhex(manifest_sha256), path)[0]
@@ -149,16 +169,17 @@ def read_journal(path: Path, manifest_sha256: str) -> list[Entry]:
 
 def _read(data: bytes, base: bytes, path: Path) -> tuple[list[Entry], _Slot]:
     if len(data) < _START or data[: len(_MAGIC)] != _MAGIC:
-        raise ArtifactError(f"{path}: not a journal of this version of likewise, or cut short")
+        raise ArtifactError(f"{path}: not a journal of this version of likewise, or cut short{_mend(path)}")
     slots = [_slot(data, place, path) for place in (0, 1)]
     newest = max(slots, key=lambda slot: slot.sequence)
     if data[len(_MAGIC) : len(_MAGIC) + 32] != base:
         raise ArtifactError(
-            f"{path}: continues another saved index than the one beside it; it was copied here or damaged"
+            f"{path}: continues another saved index than the one beside it; it was copied here or "
+            f"damaged{_mend(path)}"
         )
     entries, chain, place = [], hashlib.sha256(_MAGIC + base).digest(), _START
     damaged = ArtifactError(
-        f"{path}: the file was changed, damaged or cut short (its chain of SHA-256 differs)"
+        f"{path}: the file was changed, damaged or cut short (its chain of SHA-256 differs){_mend(path)}"
     )
     reached = {(0, _START, chain)}
     for sequence in range(1, newest.sequence + 1):
@@ -187,7 +208,9 @@ def _slot(data: bytes, place: int, path: Path) -> _Slot:
     sequence, length, chain, _ = _SLOT.unpack_from(data, start)
     slot = _Slot(sequence, length, chain)
     if slot.packed() != data[start : start + _SLOT.size]:
-        raise ArtifactError(f"{path}: the file was changed or damaged (a slot doesn't match its checksum)")
+        raise ArtifactError(
+            f"{path}: the file was changed or damaged (a slot doesn't match its checksum){_mend(path)}"
+        )
     return slot
 
 
@@ -201,43 +224,10 @@ def _entry(data: bytes, start: int, text: int, arrays: int) -> Entry:
     return Entry(content, values.reshape(-1, int(content["dimension"])).astype(np.float32))
 
 
-def _head(base: bytes) -> bytes:
-    """A journal without entries."""
-    first = _Slot(0, _START, hashlib.sha256(_MAGIC + base).digest()).packed()
-    return _MAGIC + base + first + first
-
-
-def _make(path: Path, head: bytes) -> None:
-    """A file with a head, there as a whole or not at all; one that is there meanwhile stays."""
-    folder = Path(os.path.realpath(path.parent))
-    beside = folder.parent / f".{folder.name}.{secrets.token_hex(8)}.partial"
-    try:
-        _write_new(beside, head)
-        try:
-            os.link(beside, path)
-        except FileExistsError:
-            return
-        except OSError:  # a file system without links: killed now, the journal would be refused as cut short
-            with contextlib.suppress(FileExistsError):
-                _write_new(path, head)
-        sync_folder(folder)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _locked(path: Path, *, make: bytes | None = None) -> Any:
+def _locked(path: Path) -> Any:
     """The file, open and locked; it is the one at the path, also where a writer has just replaced it.
 
-    Where there is none it is made with a head, or FileNotFoundError.
+    FileNotFoundError where there is none.
     """
     import fcntl  # not on Windows, where an index is saved and loaded but not opened for writing
 
@@ -245,10 +235,7 @@ def _locked(path: Path, *, make: bytes | None = None) -> Any:
         try:
             descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
         except FileNotFoundError:
-            if make is None:
-                raise
-            _make(path, make)
-            continue
+            raise
         except OSError as error:
             raise _unwritten(path, error) from error
         stream = os.fdopen(descriptor, "r+b", buffering=0)
@@ -266,6 +253,19 @@ def _locked(path: Path, *, make: bytes | None = None) -> Any:
             pass
         stream.close()
     raise ArtifactError(f"{path.parent}: another process keeps replacing this index; try again")
+
+
+def _missing(path: Path) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: the journal is missing, and with it every change since the index was saved{_mend(path)}"
+    )
+
+
+def _mend(path: Path) -> str:
+    return (
+        "; put it back from a copy, or go on with what was saved: "
+        f"likewise index --from {path.parent} --as-saved -o NEW"
+    )
 
 
 def _unwritten(path: Path, error: OSError) -> ArtifactError:

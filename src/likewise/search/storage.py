@@ -9,6 +9,7 @@
     model/                   the run that filled it
     journal                  changes since, checked by itself; see :mod:`likewise.search.journal`
 
+The journal comes with the folder, without changes at first: where there is none, it was removed.
 Every byte is verified before a parser sees it, and every array is checked after, as a checksum finds
 damage and not malice.
 """
@@ -19,7 +20,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,11 +33,12 @@ from likewise.errors import ArtifactError, InputError
 from likewise.model import Model
 from likewise.search.catalogue import Label, check_ids, check_label, check_metadata
 from likewise.search.columns import Value
+from likewise.search.journal import empty_journal
 
-__all__ = ["KIND", "MANIFEST", "Snapshot", "manifest_sha256", "read_snapshot", "write_snapshot"]
+__all__ = ["JOURNAL", "KIND", "MANIFEST", "Snapshot", "read_snapshot", "write_snapshot"]
 
-MANIFEST, KIND = "index.json", "likewise-index"
-_VERSION = 2
+MANIFEST, KIND, JOURNAL = "index.json", "likewise-index", "journal"
+_VERSION = 3
 _VECTORS, _RECORDS, _ENGINE, _MODEL = "embeddings.safetensors", "records.json", "engine.safetensors", "model/"
 _CARD = _MODEL + "model.json"
 
@@ -86,14 +87,14 @@ def write_snapshot(
         "distance": model.distance.config(),
         "engine": dict(engine),
     }
-    write_folder(path, files, content, manifest=MANIFEST, kind=KIND)
-    return manifest_sha256(path)
-
-
-def manifest_sha256(path: str | os.PathLike[str]) -> str:
-    """What the manifest states as its own checksum."""
-    stated: str = json.loads(Path(path, MANIFEST).read_bytes())["manifest_sha256"]
-    return stated
+    return write_folder(
+        path,
+        files,
+        content,
+        manifest=MANIFEST,
+        kind=KIND,
+        unlisted=lambda stated: {JOURNAL: empty_journal(stated)},
+    )
 
 
 def read_snapshot(path: str | os.PathLike[str], *, model: Model | None) -> Snapshot:
