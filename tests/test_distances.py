@@ -125,6 +125,22 @@ def test_gradients(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", found())
+def test_slopes_of_a_table_are_those_of_its_pairs(name: str) -> None:
+    """By the points and by the parameters, of which one is zero."""
+    distance = build(name)
+    for parameter in distance.parameters():
+        parameter.data.view(-1)[-1] = 0.0
+    x, y = points(1, 22).requires_grad_(), points(2, 29).requires_grad_()
+    slopes = torch.randn(22, 29, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    table, pairs = distance.table(x, y), distance(x[:, None].expand(22, 29, -1), y[None].expand(22, 29, -1))
+    assert table.requires_grad == pairs.requires_grad
+    if table.requires_grad:
+        wanted = [x, y, *distance.parameters()]
+        found, expected = (torch.autograd.grad(each, wanted, slopes) for each in (table, pairs))
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", found())
 def test_gradients_at_equal_and_zero_points_are_finite(name: str) -> None:
     """The slope of a norm at zero is zero; nothing is NaN, and equal points don't pull themselves apart."""
     distance = build(name)

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from likewise.distances.base import PSEUDO_METRIC, Axiom, Distance
 from likewise.distances.products import unit_rows
@@ -53,13 +54,48 @@ class WeightedCityblock(Distance):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(dimension))
 
+    def width(self, dimension: int) -> int:  # noqa: ARG002
+        """One: ``torch.cdist`` holds nothing but the table."""
+        return 1
+
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances row by row: ``(..., d)`` and ``(..., d)`` give ``(...)``."""
         return ((x - y).abs() * self.weight.to(x.dtype)).sum(-1)
 
+    def table(self, x: Tensor, y: Tensor) -> Tensor:
+        """All distances ``(n, m)`` without an ``(n, m, d)`` array."""
+        found: Tensor = _WeightedTable.apply(x, y, self.weight.to(x.dtype))  # type: ignore[no-untyped-call]
+        return found
+
     def config(self) -> dict[str, Any]:
         """Name and dimension."""
         return {"name": "WeightedCityblock", "dimension": self.weight.shape[0]}
+
+
+class _WeightedTable(torch.autograd.Function):
+    """``sum_j w_j |x_ij - y_kj|`` for all i, k by ``torch.cdist``, which knows no weights.
+
+    What weighs is put into the coordinates, those of negative weight in a table of their own. Its slopes are
+    those of the plain table: by x_ij times w_j, and by w_j times x_ij and y_kj, so that they are right where
+    a weight is zero too.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, y, weight)
+        negative = weight < 0
+        u, v = x * weight.abs(), y * weight.abs()
+        table = torch.cdist(u[:, ~negative], v[:, ~negative], p=1.0)
+        return table - torch.cdist(u[:, negative], v[:, negative], p=1.0) if negative.any() else table
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, y, weight = ctx.saved_tensors
+        with torch.enable_grad():
+            u, v = x.detach().requires_grad_(), y.detach().requires_grad_()
+            by_x, by_y = torch.autograd.grad(torch.cdist(u, v, p=1.0), (u, v), slopes.contiguous())
+        return weight * by_x, weight * by_y, (x * by_x).sum(0) + (y * by_y).sum(0)
 
 
 class PositionDependent(Distance):
