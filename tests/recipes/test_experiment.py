@@ -6,11 +6,13 @@ import dataclasses
 import importlib
 import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from likewise.cli import main
@@ -154,6 +156,36 @@ def test_a_run_can_be_kept_after_every_seed() -> None:
     assert seen == [1, 2, 3]
 
 
+def drawn(config: ToyConfig, *, seed: int, data: object) -> Outcome:
+    """A figure that hangs on PyTorch's own generator, beside the process and its threads."""
+    outcome = Outcome()
+    outcome.record("t", "good", {"figure": torch.rand(()).item()})
+    outcome.record("t", "bad", {"figure": float(os.getpid())})
+    outcome.record("never", "good", {"figure": float(torch.get_num_threads())})
+    return outcome
+
+
+def test_seeds_by_several_processes_are_those_of_one() -> None:
+    recipe = dataclasses.replace(TOY, run=drawn)
+    alone, shared = experiment(recipe, seeds=3), experiment(recipe, seeds=3, parallel=2)
+    assert list(shared.outcomes) == [0, 1, 2]
+    for seed, outcome in shared.outcomes.items():
+        assert outcome.cells["t", "good", "figure"] == alone.outcomes[seed].cells["t", "good", "figure"]
+        assert outcome.cells["t", "bad", "figure"] != os.getpid()
+        threads = max(1, torch.get_num_threads() // 2)
+        assert outcome.cells["never", "good", "figure"] == threads
+    assert shared.facts["command"] == "likewise reproduce toy --seeds 3 --parallel 2"
+
+
+def failing(config: ToyConfig, *, seed: int, data: object) -> Outcome:
+    raise InputError(f"seed {seed} can't be run")
+
+
+def test_an_error_in_another_process_is_the_same_error() -> None:
+    with pytest.raises(InputError, match=r"^seed [01] can't be run$"):
+        experiment(dataclasses.replace(TOY, run=failing), seeds=2, parallel=2)
+
+
 def test_a_cell_without_a_place_is_refused() -> None:
     def strange(config: ToyConfig, *, seed: int, data: object) -> Outcome:
         outcome = Outcome()
@@ -179,6 +211,7 @@ def test_a_field_that_does_not_exist_is_answered_with_the_nearest() -> None:
         (["proxy-nca", "--batch", "2"], "batch must be at least 8; found 2"),
         (["proxy-nca", "--steps", "many"], "--steps"),
         (["proxy-nca", "--seeds", "0"], "seeds must be at least 1; found 0"),
+        (["proxy-nca", "--parallel", "0"], "parallel must be at least 1; found 0"),
         (["proxy-nca", "extra"], "likewise reproduce can't use 'extra': one argument too many"),
         (["proxy-nca", "--sources", "omniglott"], "sources must be of Omniglot, emoji, letter, MNIST"),
         (["pddm", "--methods", "PDMM;triplet"], "; lifted; found 'PDMM'; did you mean 'PDDM'?"),
@@ -197,6 +230,15 @@ def test_a_wrong_request_is_one_line(words: list[str], told: str, capsys: pytest
     assert main(["reproduce", *words]) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", sorted(recipe_summaries()))
+def test_no_field_of_a_recipe_is_an_option_of_all(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", name, "--help"]) == 0
+    told = capsys.readouterr().out
+    for field in dataclasses.fields(load_recipe(name).config):
+        assert told.count(f"  --{field.name.replace('_', '-')}") >= 1
+    assert "--parallel N" in told and "--seeds N" in told
 
 
 def test_help_of_a_recipe_lists_its_fields(capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="a true small version, half a minute at most")
     parser.add_argument("--seeds", metavar="N", type=int, help="how many seeds (5; with --quick 1)")
+    parser.add_argument("--parallel", metavar="N", type=int, help="how many seeds to run at a time (1)")
     parser.add_argument("--data", metavar="DIR", help="where built-in sets are looked for first")
     parser.add_argument("--json", metavar="FILE", help="write the figures there; - is standard output")
     parser.add_argument("--page", metavar="FILE", help="write a page of results there, JSON lines beside it")
@@ -44,11 +45,13 @@ def run(request: argparse.Namespace) -> None:
     given = _fields(request, recipe)
     config = _config(recipe, given, quick=request.quick)
     seeds = request.seeds if request.seeds is not None else 1 if request.quick else 5
+    told: set[int] = set()
 
     def tell(result: Result, page: str | None) -> None:
-        done = len(result.outcomes)
-        spent = result.outcomes[done - 1].seconds
-        print(f"{recipe.name}: seed {done} of {seeds} done in {spent:.0f} s", file=sys.stderr)
+        for seed in result.outcomes.keys() - told:
+            told.add(seed)
+            spent = result.outcomes[seed].seconds
+            print(f"{recipe.name}: seed {len(told)} of {seeds} done in {spent:.0f} s", file=sys.stderr)
         if page is not None:
             write_results(result, page)
 
@@ -58,6 +61,7 @@ def run(request: argparse.Namespace) -> None:
         quick=request.quick,
         seeds=seeds,
         data=request.data,
+        parallel=1 if request.parallel is None else request.parallel,
         after=partial(tell, page=request.page),
     )
     if request.json is not None:

@@ -11,7 +11,6 @@ import math
 import os
 import platform
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -28,6 +27,7 @@ from likewise.evaluation import Figure
 from likewise.evaluation.spread import linked_variance
 from likewise.recipes.experiment.config import RecipeConfig
 from likewise.recipes.experiment.outcome import Claim, Outcome, Scores, check_cells
+from likewise.recipes.experiment.seeds import run_seeds
 from likewise.recipes.registry import Recipe
 
 __all__ = ["Finding", "Result", "commit_of_checkout", "experiment", "machine", "over_seeds"]
@@ -142,6 +142,7 @@ def experiment(
     quick: bool = False,
     seeds: int = 5,
     data: str | os.PathLike[str] | None = None,
+    parallel: int = 1,
     after: Callable[[Result], None] | None = None,
 ) -> Result:
     """Run a recipe for seeds 0, 1, ...
@@ -154,29 +155,36 @@ def experiment(
     seeds : int >= 1
     data : path, optional
         Where built-in sets are looked for first.
+    parallel : int >= 1
+        How many seeds are run at a time, each by a process with its share of the threads.
     after : callable, optional
         Called with what there is after every seed, to keep it.
 
     Raises
     ------
     InputError
-        ``seeds`` is below 1, or the data can't serve the recipe.
+        ``seeds`` or ``parallel`` is below 1, or the data can't serve the recipe.
     """
     if seeds < 1:
         raise InputError(f"seeds must be at least 1; found {seeds}")
+    if parallel < 1:
+        raise InputError(f"parallel must be at least 1; found {parallel}")
     chosen = config if config is not None else recipe.quick if quick else recipe.config()
-    result = Result(recipe, chosen, quick, {}, _facts(recipe, chosen, quick, seeds))
-    for seed in range(seeds):
-        start = time.process_time()
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            outcome = recipe.run(chosen, seed=seed, data=data)
-        outcome.seconds = time.process_time() - start
+    threads = max(1, torch.get_num_threads() // min(parallel, seeds))
+    result = Result(recipe, chosen, quick, {}, _facts(recipe, chosen, quick, seeds, min(parallel, seeds)))
+    for seed, outcome in run_seeds(recipe.run, chosen, seeds, data, min(parallel, seeds), threads):
         check_cells(outcome, recipe.tables)
         result.outcomes[seed] = outcome
+        _in_order(result.outcomes)
         if after is not None:
             after(result)
     return result
+
+
+def _in_order(outcomes: dict[int, Outcome]) -> None:
+    """Seeds by number: of several processes the later seed may end first."""
+    for seed in sorted(outcomes):
+        outcomes[seed] = outcomes.pop(seed)
 
 
 def over_seeds(values: NDArray[np.float64]) -> Figure:
@@ -233,14 +241,15 @@ def _verdict(difference: Figure) -> str:
     return "not shown: these runs can't tell"
 
 
-def _facts(recipe: Recipe, config: RecipeConfig, quick: bool, seeds: int) -> dict[str, str]:
+def _facts(recipe: Recipe, config: RecipeConfig, quick: bool, seeds: int, parallel: int) -> dict[str, str]:
     base = recipe.quick if quick else recipe.config()
     changed = [
         f"--{own.name.replace('_', '-')} {_worded(getattr(config, own.name))}"
         for own in fields(config)
         if getattr(config, own.name) != getattr(base, own.name)
     ]
-    words = ["likewise reproduce", recipe.name, *(["--quick"] if quick else []), f"--seeds {seeds}", *changed]
+    words = ["likewise reproduce", recipe.name, *(["--quick"] if quick else []), f"--seeds {seeds}"]
+    words += [*([f"--parallel {parallel}"] if parallel > 1 else []), *changed]
     return {
         "command": " ".join(words),
         "commit": commit_of_checkout(),
