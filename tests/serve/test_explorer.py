@@ -290,6 +290,94 @@ def test_it_fits_400_pixels_and_can_be_read_in_both_themes(page, serving, scheme
     assert min(contrast) >= 4.5  # WCAG 2, AA
 
 
+def test_a_filter_is_shown_that_fits_the_index(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    placeholder = page.get_attribute("#where", "placeholder")
+    assert placeholder == "label = 0"
+    assert page.inner_text("#columns") == "Columns to filter by: id, label, price, shop."
+    page.fill("#query textarea", "digits:5")
+    page.fill("#where", placeholder)
+    page.keyboard.press("Enter")
+    told(page, "12 neighbours of digits:5")
+    assert set(page.eval_on_selector_all(".hit .name", "all => all.map(one => one.textContent)")) == {"0"}
+
+
+def test_cards_stand_in_line_and_are_no_longer_for_long_columns(page, run_app, digits_index) -> None:
+    from likewise.serve.app import create_app
+    from likewise.serve.explorer import Explorer
+    from likewise.serve.served import Served
+
+    index = Index.load(digits_index)
+    index.update(["digits:0"], metadata=[{"shop": "word " * 200, "copy": "digits:0"}])
+    served = Served(index)
+    with run_app(create_app(served, explorer=Explorer(served, records=load("digits")))) as address:
+        opened(page, address)
+        page.fill("#query textarea", "digits:0")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".hit img")
+        told(page, "besides itself is digits:")
+        boxes = page.eval_on_selector_all(
+            ".hit",
+            """all => all.map(one => [one, one.querySelector('img')].map(
+                 part => part.getBoundingClientRect().top))""",
+        )
+        row = [picture - card for card, picture in boxes if card == boxes[0][0]]
+        assert len(row) > 3
+        assert max(row) - min(row) < 1
+        assert page.locator(".hit >> nth=0").bounding_box()["height"] < 320
+        assert "copy" not in page.inner_text(".hit >> nth=0")
+
+
+def test_a_verdict_goes_when_a_thing_changes(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    page.click("#tab-verify")
+    page.fill("#pair textarea >> nth=0", "digits:0")
+    page.fill("#pair textarea >> nth=1", "digits:0")
+    page.click("#compare")
+    page.wait_for_selector("#verdict:has-text('likely to be alike')")
+    page.fill("#pair textarea >> nth=1", "digits:1")
+    assert page.inner_text("#verdict") == page.inner_text("#verdict-more") == ""
+
+
+def test_a_suspect_leads_to_its_neighbours_and_tabs_have_home_and_end(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    page.focus("#tab-search")
+    page.keyboard.press("End")
+    page.wait_for_selector("#suspect-list li")
+    assert page.evaluate("document.activeElement.id") == "tab-suspects"
+    name = page.inner_text("#suspect-list .link >> nth=0")
+    page.click("#suspect-list .link >> nth=0")
+    told(page, f"neighbours of {name}")
+    assert ids(page)[0] == name
+    page.focus("#tab-suspects")
+    page.keyboard.press("Home")
+    assert page.evaluate("document.activeElement.id") == "tab-search"
+
+
+def test_colours_of_the_map_can_be_told_apart_on_both_grounds(page, serving) -> None:
+    opened(page, serving(data="digits"))
+    colours = np.array(page.evaluate("[...Array(10).keys()].map(rgb)"), dtype=float)
+    ramp = np.array(page.evaluate("[0, .25, .5, .75, 1].map(ramp)"), dtype=float)
+
+    def linear(colours: np.ndarray) -> np.ndarray:
+        parts = colours / 255
+        return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+
+    def lab(colours: np.ndarray) -> np.ndarray:
+        """CIE 1976 L*a*b*, in which equal distances look about equally large."""
+        to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+        x, y, z = np.cbrt(linear(colours) @ to_xyz.T / [0.9505, 1, 1.089]).T
+        return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+    shown = linear(np.concatenate([colours, ramp])) @ [0.2126, 0.7152, 0.0722]
+    dark = linear(np.array([0x14, 0x18, 0x1D])) @ [0.2126, 0.7152, 0.0722]
+    assert (1.05 / (shown + 0.05)).min() >= 3  # WCAG 2, 1.4.11, on white
+    assert ((shown + 0.05) / (dark + 0.05)).min() >= 3
+    places = lab(colours)
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=-1)
+    assert gaps[np.triu_indices(10, 1)].min() > 25
+
+
 def test_everything_that_acts_has_a_name(page, serving) -> None:
     opened(page, serving(data="digits"))
     nameless = page.evaluate("""() =>

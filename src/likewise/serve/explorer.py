@@ -30,7 +30,7 @@ from likewise.search import Index
 from likewise.serve.served import Served
 from likewise.serve.suspects import search_of_suspects
 
-__all__ = ["Correction", "Explorer", "colours", "map_of", "thumbnail"]
+__all__ = ["Correction", "Explorer", "colours", "example_filter", "map_of", "thumbnail"]
 
 _Alone: TypeAlias = Callable[[Callable[[Index], Any]], Awaitable[Any]]
 _SIDE = 64
@@ -153,6 +153,7 @@ class Explorer:
             "kind": index.model.preprocessing.kind,
             "item_shape": list(index.model.item_shape),
             "columns": ["label", *index.columns],
+            "filter": example_filter(index),
             "threshold": None if calibration is None else calibration.threshold,
             "pictures": self._records is not None and self._records.kind in ("image", "text"),
             "corrections": self._corrections is not None,
@@ -209,6 +210,29 @@ class Explorer:
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
+
+
+def example_filter(index: Index) -> str | None:
+    """A filter that finds the first record, as an example; None where nothing is known of it."""
+    if not len(index):
+        return None
+    first = index.record(index.ids[0])
+    known = {"label": first.label, **first.metadata}
+    name, value = next(((name, value) for name, value in known.items() if value is not None), ("", None))
+    if value is None or len(str(value)) > 60:
+        return None
+    column = name if re.fullmatch(r"[a-z_]+", name) else '"' + name.replace('"', '""') + '"'
+    match value:
+        case bool():
+            made = f"{column} = {str(value).lower()}"
+        case str():
+            made = f"{column} = '" + value.replace("'", "''") + "'"
+        case _:
+            made = f"{column} = {value}"
+    try:
+        return made if index.find(made) else None
+    except InputError:  # a column called "in", numbers among texts
+        return None
 
 
 def map_of(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
