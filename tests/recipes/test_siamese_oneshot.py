@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from likewise.data import Records
+from likewise.data import Records, load
 from likewise.errors import DataError
-from likewise.recipes import omniglot, siamese_oneshot
+from likewise.recipes import omniglot, siamese_nets, siamese_oneshot
 
 
 def count(*modules: nn.Module) -> int:
@@ -76,3 +76,54 @@ def test_an_alphabet_with_too_few_characters_is_refused() -> None:
         omniglot.within_alphabet_trials(records, np.arange(len(records)), rounds=1, seed=0)
     with pytest.raises(DataError, match="needs the 20 evaluation alphabets of Omniglot; found 1"):
         omniglot.alphabet_split(records, "30/20")
+
+
+def test_lakes_runs_are_of_the_ten_alphabets_that_40_10_holds_out(shared_data: Path) -> None:
+    """Each picture of a run is one of the data set, pixel by pixel; run 2k and 2k + 1 are of alphabet k."""
+    records = load("omniglot:size=105", data=str(shared_data))
+    train, test = omniglot.alphabet_split(records, "40/10")
+    assert len(np.unique(records.columns["alphabet"][train])) == 40
+    rows = np.flatnonzero(test & (records.columns["drawer"] <= 8))
+    at = {(image > 0.5).tobytes(): row for row, image in zip(rows, records.items(rows), strict=True)}
+    images, runs = omniglot.lake_runs(data=str(shared_data))
+    drawers = set()
+    for run in runs:
+        for side in (run.support, run.query):
+            found = [at[(image > 0.5).tobytes()] for image in images.numpy()[side]]
+            assert set(records.columns["alphabet"][found]) == {omniglot.LAKE_ALPHABETS[run.unit // 2]}
+            (drawer,) = set(records.columns["drawer"][found])
+            drawers.add(int(drawer))
+    assert max(drawers) == 8  # none of those who draw the other trials
+
+
+def test_a_mean_of_copies_is_the_mean_of_their_embeddings() -> None:
+    net, images = nn.Flatten(), torch.rand(3, 35, 35)
+    generator = torch.Generator().manual_seed(4)
+    drawn = [siamese_nets.distortions(0.5)(images, generator=generator) for _ in range(2)]
+    expected = (images + drawn[0] + drawn[1]).flatten(1) / 3
+    found = siamese_nets.mean_of_copies(net, images, copies=2, seed=4)
+    torch.testing.assert_close(found, expected)
+
+
+def test_learning_in_bfloat16_changes_no_embedding_that_is_judged() -> None:
+    """What is judged is computed in float32; what learns is near it, and not it."""
+    nets = []
+    for bfloat16 in (False, True):
+        torch.manual_seed(0)
+        nets.append(siamese_oneshot.build(siamese_oneshot.Config(bfloat16=bfloat16)))
+    images = torch.rand(8, 35, 35)
+    learning = [net(images) for net in nets]
+    assert 0 < (learning[0] - learning[1]).abs().max() < 0.1
+    for net, found in zip(nets, learning, strict=True):
+        assert found.dtype == torch.float32
+        net.load_state_dict(nets[0].state_dict())
+    torch.testing.assert_close(nets[0].eval()(images), nets[1].eval()(images), rtol=0, atol=0)
+
+
+def test_the_softmax_of_a_batch_is_a_trial_among_its_images() -> None:
+    """Of a batch of two alike and one unlike: -log of exp(-d) of the alike among both, for the two."""
+    loss = siamese_oneshot.objective(siamese_oneshot.Config(dense=2), method="softmax of a batch")
+    x = torch.tensor([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    d = 0.2 * torch.cdist(x, x, p=1.0)
+    terms = [torch.log(1 + torch.exp(d[0, 1] - d[0, 2])), torch.log(1 + torch.exp(d[1, 0] - d[1, 2]))]
+    assert loss(x, torch.tensor([0, 0, 1])).item() == pytest.approx(torch.stack(terms).mean().item())

@@ -20,6 +20,7 @@ from likewise.errors import DataError
 from likewise.recipes.experiment import Scores
 
 __all__ = [
+    "LAKE_ALPHABETS",
     "SPLITS",
     "Trial",
     "alphabet_split",
@@ -30,6 +31,11 @@ __all__ = [
 ]
 
 SPLITS = ("40/10", "30/20")
+LAKE_ALPHABETS = (
+    "Atlantean", "Ge_ez", "Glagolitic", "Gurmukhi", "Kannada",
+    "Malayalam", "Manipuri", "Old_Church_Slavonic_(Cyrillic)", "Tengwar", "Tibetan",
+)  # fmt: skip
+"""Whose characters Lake's 20 runs are: run 2k and run 2k + 1 are of the k-th, by eight of its drawers."""
 _WAYS = 20
 
 
@@ -50,14 +56,15 @@ class Trial:
 def alphabet_split(records: Records, split: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which images are of training alphabets, and which of evaluation alphabets, (n,) each.
 
-    "30/20" is the published division into background and evaluation. "40/10" moves the first ten
-    evaluation alphabets, by name, to training; which ten the paper moved isn't known.
+    "30/20" is the published division into background and evaluation. "40/10" evaluates on the ten alphabets
+    of which Lake's 20 runs are: which ten the paper held out isn't said, and the error of nearest pixels that
+    it reports is theirs (0.792 on the runs; 0.783 from memory).
     """
     alphabets, parts = records.columns["alphabet"], records.columns["part"]
     held = np.unique(alphabets[parts == "evaluation"])
     if len(held) < 20:
         raise DataError(f"{records.name}: needs the 20 evaluation alphabets of Omniglot; found {len(held)}")
-    evaluation = np.isin(alphabets, held[10:] if split == "40/10" else held)
+    evaluation = np.isin(alphabets, LAKE_ALPHABETS if split == "40/10" else held)
     return ~evaluation, evaluation
 
 
