@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
+from likewise.data import load
 from likewise.errors import InputError
 from likewise.recipes.experiment import experiment
 from likewise.recipes.registry import load_recipe
@@ -61,6 +63,52 @@ def test_bad_input(tmp_path: Path) -> None:
         experiment(load_recipe("similarity-regression"), Config(methods="regression"), seeds=1)
     with pytest.raises(InputError, match="margin must be above 0"):
         Config(margin=-1.0)
+
+
+def tiny_network(folder: Path, texts: list[str]) -> None:
+    """A transformer of one layer and 16 numbers, of random weights, with a vocabulary of the texts' words."""
+    transformers = pytest.importorskip("transformers", reason="the extra text isn't installed")
+    words = sorted({word for text in texts for word in text.lower().split()})[:2000]
+    vocabulary = folder / "vocab.txt"
+    folder.mkdir()
+    vocabulary.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]), "utf-8")
+    transformers.BertTokenizerFast(str(vocabulary)).save_pretrained(folder)
+    described = transformers.BertConfig(
+        vocab_size=len(words) + 5,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    transformers.BertModel(described).save_pretrained(folder)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_pretrained_network_is_judged_as_given_and_tuned(shared_data: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra text isn't installed")
+    records = load("stsbenchmark", data=str(shared_data))
+    test = records.take_entries(np.flatnonzero(records.entries["split"] == "test"))
+    assert isinstance(test.relation, Scores)
+    texts, relation = test.items().tolist(), test.relation
+    tiny_network(tmp_path / "tiny", texts)
+    config = Config(
+        methods="CoSENT", steps=1, buckets=64, width=4, directions=2, ablate=False,
+        pretrained=str(tmp_path / "tiny"), pretrained_steps=3,
+    )  # fmt: skip
+    found = experiment(load_recipe("similarity-regression"), config, seeds=1, data=shared_data).outcomes[0]
+    given, tuned = (
+        found.cells["STS benchmark, test", row, "Spearman"]
+        for row in ("pretrained, as given", "pretrained, CoSENT")
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "tiny")
+    network = transformers.AutoModel.from_pretrained(tmp_path / "tiny").eval()
+    with torch.inference_mode():  # one text at a time, without padding
+        vectors = torch.stack(
+            [network(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0) for text in texts]
+        )
+    cosines = torch.nn.functional.cosine_similarity(vectors[relation.left], vectors[relation.right])
+    assert given == pytest.approx(spearmanr(cosines, relation.score).statistic, abs=1e-3)
+    assert 0 < abs(tuned - given) < 0.2
 
 
 def test_a_quick_run_orders_better_than_words(shared_data: Path) -> None:
