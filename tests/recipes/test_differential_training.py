@@ -259,6 +259,7 @@ def test_every_variant_is_judged_in_an_environment_of_gymnasium() -> None:
         "variants": best,
         "environment": "CartPole-v1",
         "environment_pairs": 40,
+        "environment_fits": 2,
         "fits": 2,
         "starts": 2,
     }

@@ -111,11 +111,19 @@ def environment_costs(
 
 
 def environment_outcome(
-    name: str, variants: Mapping[str, Variant], *, pairs: int, seed: int, trace: float, count: int = 10
-) -> dict[str, float]:
-    """Mean costs by what the lookahead reads: "base policy" (random actions), and every variant's fit.
+    name: str,
+    variants: Mapping[str, Variant],
+    *,
+    pairs: int,
+    seed: int,
+    trace: float,
+    fits: int = 1,
+    count: int = 10,
+) -> dict[str, _Array]:
+    """Costs by what the lookahead reads: "base policy" (random actions), and every variant's fits.
 
-    Every variant has equally many pairs, and is judged in the same episodes.
+    Every variant has equally many pairs, and is judged in the same episodes. Costs of the base policy are of
+    these episodes, ``(count,)``; those of a variant are the means of its fits, ``(fits,)``.
 
     Raises
     ------
@@ -135,22 +143,25 @@ def environment_outcome(
         raise InputError(f"environment {name!r}: Gymnasium can't make it ({reason})") from error
     episodes = Episodes(lambda: gymnasium.make(name).unwrapped)
     first = 1000 * (seed + 1)
-    found = {"base policy": float(environment_costs(episodes, None, count=count, seed=first).mean())}
+    found = {"base policy": environment_costs(episodes, None, count=count, seed=first)}
     for row, variant in variants.items():
-        data = environment_pairs(
-            episodes,
-            pairs,
-            successors=variant.states == "successors",
-            common_noise=variant.common_noise,
-            seed=seed,
-        )
-        features = _quadratic(np.concatenate([data.left[:, 0], data.right[:, 0]]))
-        weights = fitted(features, data, variant.target, trace=trace)
+        costs = []
+        for fit in range(fits):
+            data = environment_pairs(
+                episodes,
+                pairs,
+                successors=variant.states == "successors",
+                common_noise=variant.common_noise,
+                seed=seed * fits + fit,
+            )
+            features = _quadratic(np.concatenate([data.left[:, 0], data.right[:, 0]]))
+            weights = fitted(features, data, variant.target, trace=trace)
 
-        def values(states: _Array, features: Features = features, weights: _Array = weights) -> _Array:
-            return np.asarray(features(states) @ weights)
+            def values(states: _Array, features: Features = features, weights: _Array = weights) -> _Array:
+                return np.asarray(features(states) @ weights)
 
-        found[row] = float(environment_costs(episodes, values, count=count, seed=first).mean())
+            costs.append(environment_costs(episodes, values, count=count, seed=first).mean())
+        found[row] = np.array(costs)
     return found
 
 
