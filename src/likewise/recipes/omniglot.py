@@ -57,8 +57,8 @@ def alphabet_split(records: Records, split: str) -> tuple[NDArray[np.bool_], NDA
     """Which images are of training alphabets, and which of evaluation alphabets, (n,) each.
 
     "30/20" is the published division into background and evaluation. "40/10" evaluates on the ten alphabets
-    of which Lake's 20 runs are: which ten the paper held out isn't said, and the error of nearest pixels that
-    it reports is theirs (0.792 on the runs; 0.783 from memory).
+    of which Lake's 20 runs are: which ten the paper held out isn't said, but nearest pixels err on the runs
+    (0.792) as it reports (0.783, from memory).
     """
     alphabets, parts = records.columns["alphabet"], records.columns["part"]
     held = np.unique(alphabets[parts == "evaluation"])
