@@ -90,11 +90,12 @@ class TripletNet(nn.Module):
             nn.Conv2d(2 * w, 4 * w, 3), nn.ReLU(), *halved,
             nn.Conv2d(4 * w, 2 * w, 2), nn.ReLU(), nn.Flatten(),
         )  # fmt: skip
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.dimension = 2 * w
 
     def forward(self, items: Tensor) -> Tensor:
         """Embeddings (n, 2w), none of whose numbers is negative, of images (n, channels, 32, 32)."""
-        found: Tensor = self.layers(items)
+        found: Tensor = self.layers(items.contiguous(memory_format=torch.channels_last))
         return found
 
 
