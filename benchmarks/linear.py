@@ -129,6 +129,8 @@ def contest(learner: str, table: str, options: argparse.Namespace) -> Row:
         contenders["metric-learn"] = options.peer
     if learner == "NCA":
         contenders["scikit-learn"] = sys.executable
+    if learner in ("NCA", "MLKR"):  # not convex: what comes of it depends on the beginning
+        contenders["likewise-identity"] = sys.executable
     results = {}
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "input.npz"
@@ -144,10 +146,10 @@ def contest(learner: str, table: str, options: argparse.Namespace) -> Row:
         row[who]["accuracy"] = float(neighbours.score(parts.X_test @ components.T, parts.y_test))
         if value is not None:
             row[who]["objective"] = value(components)
-    own = results["likewise"]
-    for who in ("metric-learn", "scikit-learn"):
-        if "objective" in row.get(who, {}) and "objective" in row["likewise"]:
-            row[who]["ours reached it in"] = reached(own, row["likewise"]["objective"], row[who]["objective"])
+    for own, told in (("likewise", "ours reached it in"), ("likewise-identity", "from the identity in")):
+        for who in ("metric-learn", "scikit-learn"):
+            if "objective" in row.get(who, {}) and "objective" in row.get(own, {}):
+                row[who][told] = reached(results[own], row[own]["objective"], row[who]["objective"])
     return row
 
 

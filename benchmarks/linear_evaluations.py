@@ -38,7 +38,7 @@ def floor(components: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return drawn_to.numpy().T @ rows.astype(np.float32)
 
 
-def evaluations(n: int, d: int, *, repeats: int = 30, seconds: float = 240.0) -> dict[str, Any]:
+def evaluations(n: int, d: int, *, repeats: int = 30, seconds: float = 3600.0) -> dict[str, Any]:
     """Times of ``repeats`` evaluations (fewer where ``seconds`` are over) along a short descent, and a floor.
 
     L moves between evaluations, so that none has an easier table than a real descent would give it. The

@@ -2,9 +2,9 @@
 
     python benchmarks/linear_worker.py WHO LEARNER INPUT.npz OUTPUT.npz SECONDS
 
-WHO is likewise, metric-learn or scikit-learn. The input holds X, y and, for learners from tuples, the lists
-of positions that all contenders get; the output holds L and the figures: seconds of the processor, peak
-memory, the objective's history and when each step ended.
+WHO is likewise, likewise-identity (which begins as the others do), metric-learn or scikit-learn. The input
+holds X, y and, for learners from tuples, the lists of positions that all contenders get; the output holds L
+and the figures: seconds of the processor, peak memory, the objective's history and when each step ended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ TUPLES = {
 }
 
 
-def likewise(name: str, given: dict[str, np.ndarray]):
+def likewise(name: str, given: dict[str, np.ndarray], **options: str):
     """The fitted learner's L, its history, and the time of each step."""
     import likewise.linear as linear
     from likewise.linear import base
@@ -49,7 +50,7 @@ def likewise(name: str, given: dict[str, np.ndarray]):
         ended.append(time.thread_time())
 
     base.Progress.add = timed
-    learner = getattr(linear, name)()
+    learner = getattr(linear, name)(**options)
     y = given["y"].astype(float) if name == "MLKR" else given["y"]
 
     def fit():
@@ -123,7 +124,13 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (12 * 2**30, 12 * 2**30))
     with np.load(source) as held:
         given = {key: held[key] for key in held.files}
-    fit = {"likewise": likewise, "metric-learn": metric_learn, "scikit-learn": scikit_learn}[who](name, given)
+    contenders = {
+        "likewise": likewise,
+        "likewise-identity": partial(likewise, init="identity"),
+        "metric-learn": metric_learn,
+        "scikit-learn": scikit_learn,
+    }
+    fit = contenders[who](name, given)
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak of the imports
     # There is one thread, and a limit on the process's time makes that clock as coarse as the system's ticks.
     before, begin = kilobytes("VmRSS"), time.thread_time()

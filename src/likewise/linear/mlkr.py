@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from likewise.errors import InputError
-from likewise.linear.descent import DescentLearner, check_descent
+from likewise.linear.descent import DescentLearner, check_descent, shortened
 from likewise.linear.neighbours import Pull, neighbour_blocks
 from likewise.linear.start import Init, scaled
 from likewise.linear.supervision import targets_of
@@ -29,7 +29,8 @@ class MLKR(DescentLearner):
     n_components : int, optional
         k, the rows of L; by default d.
     init : "auto", "identity", "pca", "random" or array (k, d)
-        See :func:`~likewise.linear.start.starting_components`.
+        See :func:`~likewise.linear.start.starting_components`. "auto" also tries, for ten steps, an L so
+        short that rows' mean squared distance is 20, and goes on from the lower of the two.
     max_iter : int >= 1
         Steps of L-BFGS at most.
     tol : float >= 0
@@ -90,6 +91,7 @@ class MLKR(DescentLearner):
             None,
             k,
             lambda L: regression_error(L, space.rows, standard),
+            beginning=shortened,
             told=lambda value: value * spread**2,
         )
 

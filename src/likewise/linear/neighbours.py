@@ -39,6 +39,7 @@ _Array = NDArray[np.float64]
 DROPPED = 1e-12
 
 _CELLS = 2**19  # of a block: 4 MB
+_PROBE = 64  # rows of a first look whether near cells are few
 _PIECE = 2**15  # numbers of rows whose differences are taken at once: 256 kB
 _DENSE = 0.08  # from this part of kept cells on, products with all cells are faster
 _FINE = 1e5  # squared norms above which products lose digits that matter
@@ -197,6 +198,8 @@ def neighbour_blocks(mapped: _Array) -> Iterator[Neighbours]:
     cutoff = float(np.log(n / DROPPED))
     rows = np.arange(n)
     screen = Screen.of(mapped, np.stack([rows, rows + 1], axis=1))
+    if screen is not None and screen.near(0, min(_PROBE, screen.end(0)), span=cutoff) is None:
+        screen = None  # near cells are many: a few rows tell at an eighth of a block's cost
     products: Products | None = None
     start = 0
     while start < n:
