@@ -171,9 +171,10 @@ def sparse_weights(
     weights, best, least = start, start, told(start)
     squares, mean = np.full(len(start), 1e-12), np.zeros(len(start))
     look = max(1, max_iter // 10)
+    compare = _Comparisons(mapped, batch_size)
     for step in range(1, max_iter + 1):
         chosen = generator.integers(len(lists[0]), size=batch_size)
-        apart = _comparisons(mapped, *(part[chosen] for part in lists))
+        apart = compare(*(part[chosen] for part in lists))
         broken = 1 + apart @ weights > 0
         slope = broken @ apart / batch_size
         mean += (slope - mean) / step
@@ -188,12 +189,27 @@ def sparse_weights(
     return best
 
 
-def _comparisons(mapped: _Array, anchor: _Codes, positive: _Codes, negative: _Codes) -> _Array:
-    """``(b'(i - j))^2 - (b'(i - k))^2`` of triplets, (m, n_basis)."""
-    own = mapped[anchor]
-    near, far = own - mapped[positive], own - mapped[negative]
-    difference: _Array = near * near - far * far
-    return difference
+class _Comparisons:
+    """``(b'(i - j))^2 - (b'(i - k))^2`` of a batch of triplets, (m, n_basis); holds until the next call.
+
+    The arrays are kept: to be given new ones of this size by the system takes as long as to fill them.
+    """
+
+    def __init__(self, mapped: _Array, size: int) -> None:
+        self._mapped = mapped
+        self._own, self._near, self._far = np.empty((3, size, mapped.shape[1]))
+
+    def __call__(self, anchor: _Codes, positive: _Codes, negative: _Codes) -> _Array:
+        near, far = self._near, self._far
+        for rows, out in ((anchor, self._own), (positive, near), (negative, far)):
+            np.take(self._mapped, rows, axis=0, out=out, mode="clip")
+        # The difference of two squares: (k - j) (2 i - j - k).
+        np.multiply(self._own, 2, out=self._own)
+        self._own -= near
+        self._own -= far
+        far -= near
+        far *= self._own
+        return far
 
 
 class _Objective:
