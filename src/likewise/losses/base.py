@@ -18,7 +18,16 @@ from likewise.relations.labels import exact_labels
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
 from likewise.table.distributed import Group, own_slice, replicate, sharing, world_group
 
-__all__ = ["Loss", "Miner", "ReductionName", "TableLoss", "check_device", "check_embeddings", "positive"]
+__all__ = [
+    "Loss",
+    "Miner",
+    "ReductionName",
+    "TableLoss",
+    "check_device",
+    "check_embeddings",
+    "check_shape",
+    "positive",
+]
 
 ReductionName = Literal["mean", "active", "sum", "none"]
 
@@ -41,8 +50,8 @@ def positive(name: str, value: float, *, zero: bool = False) -> float:
     return float(value)
 
 
-def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
-    """Embeddings (n, d), floating and finite, in float32 or float64.
+def check_shape(name: str, embeddings: Tensor) -> Tensor:
+    """Embeddings (n, d), floating, in float32 or float64.
 
     Raises
     ------
@@ -54,11 +63,22 @@ def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
         raise InputError(
             f"{name} must be floating of shape (n, d); found {embeddings.dtype} {tuple(embeddings.shape)}"
         )
+    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+
+
+def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
+    """Embeddings (n, d), floating and finite, in float32 or float64.
+
+    Raises
+    ------
+    InputError
+    """
+    raised = check_shape(name, embeddings)
     # one pass without an array of flags; a sum can overflow too, so only then look at each
     if not math.isfinite(float(embeddings.detach().sum())) and not bool(torch.isfinite(embeddings).all()):
         row = int((~torch.isfinite(embeddings)).any(1).nonzero()[0])
         raise InputError(f"{name} must be finite; found NaN or infinity in row {row}")
-    return embeddings.float() if embeddings.dtype in (torch.float16, torch.bfloat16) else embeddings
+    return raised
 
 
 def _without_autocast(device: str) -> AbstractContextManager[Any]:

@@ -128,8 +128,10 @@ class Classes:
             )
         return relation, 0, self.n_classes
 
-    def numbers(self, labels: Labels, first: int, who: str) -> tuple[Tensor, Tensor]:
+    def numbers(self, labels: Labels, first: int, who: str) -> tuple[Tensor, Tensor | None]:
         """Each row's class (n,) counted from ``first``, 0 where unknown, and whether it is known (n,).
+
+        Where all are, None stands for that.
 
         Raises
         ------
@@ -137,11 +139,11 @@ class Classes:
             Labels that aren't among the classes.
         """
         values, marked = labels._values, labels._known()
-        known = torch.ones(labels.n_items, dtype=torch.bool) if marked is None else marked.cpu()
         if not self._named and marked is None and isinstance(values, Tensor) and values.numel():
             least, most = values.aminmax()
             if int(least) >= 0 and int(most) < self.n_classes:
-                return values.cpu(), known
+                return values.cpu(), None
+        known = torch.ones(labels.n_items, dtype=torch.bool) if marked is None else marked.cpu()
         if not self._named:
             expected = f"{who}: labels must be integers from 0 to {self.n_classes - 1} of shape (n,)"
             if not isinstance(values, Tensor):
@@ -183,7 +185,7 @@ class Classes:
         if isinstance(relation, Labels) and not relation._several:
             check_count("labels", relation.n_items, n_rows)
             numbers, known = self.numbers(relation, first, who)
-            return OwnClass(numbers.to(device), known.to(device), count)
+            return OwnClass(numbers.to(device), None if known is None else known.to(device), count)
         if isinstance(relation, Labels):
             check_count("labels", relation.n_items, n_rows)
             table = torch.as_tensor(relation._values)
@@ -202,12 +204,17 @@ class OwnClass(Resolved):
 
     longest = 1
 
-    def __init__(self, numbers: Tensor, known: Tensor, n_classes: int) -> None:
-        """Take each row's class (n,) and whether it is known (n,)."""
+    def __init__(self, numbers: Tensor, known: Tensor | None, n_classes: int) -> None:
+        """Take each row's class (n,) and whether it is known (n,), or None where all are."""
         self.n_rows, self.n_columns = numbers.shape[0], n_classes
+        self._all = known is None or bool(known.all())
+        if known is None:
+            known = torch.ones_like(numbers, dtype=torch.bool)
         self._numbers, self._known = numbers[:, None], known[:, None]
-        self._all = bool(known.all())
-        self._every = torch.arange(self.n_rows, device=numbers.device)
+
+    @cached_property
+    def _every(self) -> Tensor:
+        return torch.arange(self.n_rows, device=self._numbers.device)
 
     @cached_property
     def classes(self) -> ItemClasses | None:  # type: ignore[override]

@@ -124,16 +124,21 @@ def _listed(resolved: Resolved, *, near: bool) -> tuple[Tensor, Tensor, Tensor]:
             number, column = marks.nonzero(as_tuple=True)
             own = None
         else:
-            number, slot = cells.valid.nonzero(as_tuple=True)
-            column = cells.columns[number, slot]
-            own = None if cells.anchors is None else cells.anchors.expand_as(cells.columns)[number, slot]
-        row = number + start
+            listing = cells.listing
+            number, column = listing.row, listing.column
+            own = None
+            if cells.anchors is not None:
+                anchors = cells.anchors.expand_as(cells.columns).reshape(-1)
+                own = anchors if listing.slots is None else anchors[listing.slots]
+        row = number + start if start else number
         if own is None:
             own = row if resolved.anchors is None else resolved.anchors[row]
         found.append((row, own, column))
     if not found:
         empty = torch.zeros(0, dtype=torch.int64)
         return empty, empty, empty
+    if len(found) == 1:
+        return found[0]
     row, own, column = (torch.cat(parts) for parts in zip(*found, strict=True))
     return row, own, column
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from likewise.distances import Cosine, Distance
-from likewise.errors import InputError
+from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import ReductionName, positive
 from likewise.losses.scored import ScoredLoss
 
@@ -62,22 +64,51 @@ class CoSENT(ScoredLoss):
         """The one term (1,), in float64 on the way."""
         if not distances.numel():
             return distances
-        order = torch.argsort(score, descending=True, stable=True)
-        logits = (distances[order] / self.temperature).double()
-        descending = -score[order]
-        # the pairs of a larger score than pair b are the first larger[b] in this order
-        larger = torch.searchsorted(descending, descending)
-        has = (larger > 0).nonzero().view(-1)
-        if not has.numel():
-            return (logits[:1] * 0).to(distances.dtype)
-        last = int(larger.max())
-        running = torch.logcumsumexp(logits[:last], 0)
-        total = (running[larger[has] - 1] - logits[has]).logsumexp(0)
-        # log(1 + exp(total)), which the logarithm of a sigmoid gives for any total
-        return -torch.nn.functional.logsigmoid(-total).to(distances.dtype).view(1)
+        found: Tensor = _Inversions.apply(distances, score, 1.0 / self.temperature)  # type: ignore[no-untyped-call]
+        return found
 
     def reduce(self, terms: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor:
         """The term itself."""
         if weights is not None:
             raise InputError("weights can't be given: CoSENT is one logarithm, not a sum over rows")
-        return terms.sum() + rows[:0].sum()
+        return terms.sum() if terms.numel() else terms.sum() + rows[:0].sum()
+
+
+class _Inversions(torch.autograd.Function):
+    """``log(1 + sum exp(rate (d_a - d_b)))`` over pairs a of a larger score than pair b, with slopes of its own.
+
+    Distances (k,) and scores (k,) give (1,). Everything is read off running sums in the order of the scores.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, distances: Tensor, score: Tensor, rate: float) -> Tensor:
+        descending, order = torch.sort(score.neg(), stable=True)
+        logits = distances.detach()[order].double().mul_(rate)
+        # the pairs of a larger score than the b-th in this order are the first larger[b]
+        larger = torch.searchsorted(descending, descending)
+        first = int(torch.searchsorted(larger, 1))  # from here on there are such pairs
+        if first == len(larger):
+            ctx.save_for_backward(torch.zeros_like(distances))
+            return distances.new_zeros(1)
+        above = torch.logcumsumexp(logits, 0)[larger[first:] - 1] - logits[first:]
+        total = above.logsumexp(0)
+        # each pair a is above the pairs from begin[a] on
+        count = int(larger[-1])
+        begin = torch.searchsorted(larger, torch.arange(count, device=larger.device), right=True)
+        below = logits.neg().flip(0).logcumsumexp(0).flip(0)[begin] + logits[:count]
+        slopes = torch.zeros_like(logits)
+        slopes[:count] = (below - total).exp_()
+        slopes[first:] -= (above - total).exp_()
+        slopes *= torch.sigmoid(total) * rate
+        ctx.save_for_backward(torch.empty_like(distances).index_copy_(0, order, slopes.to(distances.dtype)))
+        # log(1 + exp(total)), which the logarithm of a sigmoid gives for any total
+        return -torch.nn.functional.logsigmoid(-total).to(distances.dtype).view(1)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "CoSENT can't be differentiated twice: call backward without create_graph=True"
+            )
+        (slopes,) = ctx.saved_tensors
+        return slopes * upstream, None, None

@@ -36,7 +36,7 @@ class _TwoViews(ComposedLoss):
         if table.weights is not None:
             raise InputError(f"{type(self).__name__} takes no weights: its moments belong to the batch")
         _, row, column = near_cells(table.resolved)
-        x, z = table.rows.index_select(0, row), table.other.index_select(0, column)
+        x, z = _taken(table.rows, row), _taken(table.other, column)
         if x.shape[0] < 2:
             self.warn_if_empty(0)
             return (table.rows.sum() + table.other.sum()) * 0.0
@@ -45,6 +45,13 @@ class _TwoViews(ComposedLoss):
     @abstractmethod
     def value(self, x: Tensor, z: Tensor) -> Tensor:
         """The loss of two views (n, d) of at least two items."""
+
+
+def _taken(x: Tensor, places: Tensor) -> Tensor:
+    """Rows of x, which are x itself where each is taken in turn, as of matches."""
+    if len(places) == len(x) and torch.equal(places, torch.arange(len(x), device=x.device)):
+        return x
+    return x.index_select(0, places)
 
 
 class VICReg(_TwoViews):

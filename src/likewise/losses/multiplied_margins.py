@@ -11,7 +11,7 @@ from torch import Tensor
 from likewise.distances import Dot, Form, ProductDistance, unit_rows
 from likewise.losses.base import positive
 from likewise.losses.classes import ClassOptions, count
-from likewise.losses.own_logit import OwnLogit
+from likewise.losses.own_logit import OwnLogit, OwnTerms
 
 __all__ = ["LargeMarginSoftmax", "SphereFace"]
 
@@ -25,14 +25,16 @@ class _UnitColumns(ProductDistance):
         return unit_rows(y)
 
 
-def _stepped_cosine(cosine: Tensor, multiple: int) -> Tensor:
-    """``(-1)^k cos(m theta) - 2k`` for theta in [k pi / m, (k + 1) pi / m]: it falls all the way."""
-    before, power = torch.ones_like(cosine), cosine
+def _stepped_cosine(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
+    """``(-1)^k cos(m theta) - 2k`` for theta in [k pi / m, (k + 1) pi / m], which falls all the way; its slope."""
+    # Chebyshev: cos(m theta) and sin(m theta) / sin(theta) from cos theta
+    power, ratio = cosine, torch.ones_like(cosine)
     for _ in range(multiple - 1):
-        before, power = power, 2 * cosine * power - before  # Chebyshev: cos(m theta) from cos theta
-    angle = torch.acos(cosine.detach().clamp(-1.0, 1.0))
+        power, ratio = cosine * power - (1.0 - cosine * cosine) * ratio, cosine * ratio + power
+    angle = torch.acos(cosine.clamp(-1.0, 1.0))
     step = (angle * (multiple / math.pi)).floor().clamp_(max=multiple - 1)
-    return (1.0 - 2.0 * (step % 2)) * power - 2.0 * step
+    sign = 1.0 - 2.0 * (step % 2)
+    return sign * power - 2.0 * step, sign * ratio * multiple
 
 
 class _MultipliedMargin(OwnLogit):
@@ -53,6 +55,26 @@ class _MultipliedMargin(OwnLogit):
         self.margin = count("margin", margin)
         self.relaxation = positive("relaxation", relaxation, zero=True)
         self.rate = 1.0
+
+    def row_numbers(self, rows: Tensor) -> Tensor:
+        """``|x|``."""
+        lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
+        return lengths
+
+    def own_logits(self, distances: Tensor, of_rows: Tensor, of_vectors: Tensor | None) -> OwnTerms:
+        """``|x| |w| g``, ``g = (lambda cos theta + psi(theta)) / (1 + lambda)`` and ``d = -|x| |w| cos theta``."""
+        lengths = of_rows if of_vectors is None else of_rows * of_vectors
+        tiny = torch.finfo(lengths.dtype).tiny
+        cosine = -distances / lengths.clamp(min=tiny)  # of a zero vector zero
+        value, slope = _stepped_cosine(cosine, self.margin)
+        if self.relaxation:
+            part = 1.0 / (1.0 + self.relaxation)
+            value, slope = (self.relaxation * cosine + value) * part, (self.relaxation + slope) * part
+        by_lengths = value - cosine * slope
+        by_distance = torch.where(lengths > 0, -slope, 0.0)
+        if of_vectors is None:
+            return OwnTerms(lengths * value, by_distance, by_lengths)
+        return OwnTerms(lengths * value, by_distance, by_lengths * of_vectors, by_lengths * of_rows)
 
 
 class LargeMarginSoftmax(_MultipliedMargin):
@@ -86,10 +108,10 @@ class LargeMarginSoftmax(_MultipliedMargin):
 
     products = Dot
 
-    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
-        """``|w| |x| psi(theta)``."""
-        lengths: Tensor = torch.linalg.vector_norm(vectors, dim=1)
-        return lengths * _angular(rows, vectors, self.margin, self.relaxation)
+    def vector_numbers(self, vectors: Tensor, own: Tensor) -> Tensor | None:
+        """``|w|``."""
+        lengths: Tensor = torch.linalg.vector_norm(vectors.index_select(0, own), dim=1)
+        return lengths
 
 
 class SphereFace(_MultipliedMargin):
@@ -119,15 +141,3 @@ class SphereFace(_MultipliedMargin):
     """
 
     products = _UnitColumns
-
-    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
-        """``|x| psi(theta)``."""
-        return _angular(rows, vectors, self.margin, self.relaxation)
-
-
-def _angular(rows: Tensor, vectors: Tensor, margin: int, relaxation: float) -> Tensor:
-    """``|x| (lambda cos theta + psi(theta)) / (1 + lambda)``."""
-    cosine = (unit_rows(rows) * unit_rows(vectors)).sum(1)
-    mixed = (relaxation * cosine + _stepped_cosine(cosine, margin)) / (1.0 + relaxation)
-    lengths: Tensor = torch.linalg.vector_norm(rows, dim=1)
-    return lengths * mixed

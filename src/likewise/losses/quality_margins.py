@@ -13,7 +13,7 @@ from likewise.errors import InputError
 from likewise.losses.angular_margins import Beyond, check_angles
 from likewise.losses.base import positive
 from likewise.losses.classes import ClassOptions
-from likewise.losses.own_logit import OwnLogit
+from likewise.losses.own_logit import OwnLogit, OwnTerms
 
 __all__ = ["AdaFace", "MagFace"]
 
@@ -94,29 +94,27 @@ class AdaFace(OwnLogit):
         return norms.clamp_(0.001, 100.0)
 
     @torch.no_grad()
-    def observe(self, rows: Tensor) -> None:
-        """Let the running mean and deviation of the norms follow the batch, in training mode."""
+    def row_numbers(self, rows: Tensor) -> Tensor:
+        """Minus ``m q``; the running mean and deviation of the norms follow the batch in training mode."""
         norms = self._norms(rows)
         if self.training and norms.shape[0] > 1:
             self.norm_mean.lerp_(norms.mean().to(self.norm_mean.dtype), self.momentum)
             self.norm_deviation.lerp_(norms.std().to(self.norm_deviation.dtype), self.momentum)
+        spread = (self.norm_deviation.to(norms.dtype) + 0.001) / self.concentration
+        quality = ((norms - self.norm_mean.to(norms.dtype)) / spread).clamp_(-1.0, 1.0)
+        return quality.mul_(-self.margin)
 
-    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
+    def own_logits(self, distances: Tensor, of_rows: Tensor, of_vectors: Tensor | None) -> OwnTerms:  # noqa: ARG002
         """``s (cos(theta - m q) - m q - m - 1)``: the one that the others' ``-s d`` leaves out, too."""
-        distance: Tensor = self.distance(rows, vectors)
-        with torch.no_grad():
-            norms = self._norms(rows)
-            spread = (self.norm_deviation.to(norms.dtype) + 0.001) / self.concentration
-            quality = ((norms - self.norm_mean.to(norms.dtype)) / spread).clamp_(-1.0, 1.0)
-            shift = -self.margin * quality
-            value, slope, _ = _shifted(distance, shift)
-            angle = torch.atan2((distance * (2.0 - distance)).clamp(min=0.0).sqrt(), 1.0 - distance) + shift
-            clipped = (angle < 0.001) | (angle > math.pi - 0.001)
-            value = torch.where(clipped, angle.clamp(0.001, math.pi - 0.001).cos(), value)
-            slope = torch.where(clipped, 0.0, slope)
-            value = value - self.margin * quality - (self.margin + 1.0)
-        logits: Tensor = self.scale * (value + slope * (distance - distance.detach()))
-        return logits
+        value, slope, _ = _shifted(distances, of_rows)
+        sine = (distances * (2.0 - distances)).clamp_(min=0.0).sqrt_()
+        angle = torch.atan2(sine, 1.0 - distances).add_(of_rows)
+        within = angle.clamp(0.001, math.pi - 0.001)
+        clipped = within != angle
+        if bool(clipped.any()):
+            value, slope = torch.where(clipped, within.cos(), value), slope.masked_fill(clipped, 0.0)
+        logits = (value + of_rows).sub_(self.margin + 1.0).mul_(self.scale)
+        return OwnTerms(logits, slope * self.scale)
 
 
 class MagFace(OwnLogit):
@@ -184,32 +182,30 @@ class MagFace(OwnLogit):
         self.norm_weight = positive("norm_weight", norm_weight, zero=True)
         self.beyond = beyond
 
-    def _norms(self, rows: Tensor) -> Tensor:
+    def row_numbers(self, rows: Tensor) -> Tensor:
+        """The norm a."""
         norms: Tensor = torch.linalg.vector_norm(rows, dim=1)
         return norms.clamp(self.lower_norm, self.upper_norm)
 
-    def own_logits(self, rows: Tensor, vectors: Tensor) -> Tensor:
+    def own_logits(self, distances: Tensor, of_rows: Tensor, of_vectors: Tensor | None) -> OwnTerms:  # noqa: ARG002
         """``s (cos(theta + m(a)) - 1)``: the one that the others' ``-s d`` leaves out, too."""
-        distance = self.distance(rows, vectors)
         rise = (self.upper_margin - self.lower_margin) / (self.upper_norm - self.lower_norm)
-        margin = self.lower_margin + rise * (self._norms(rows) - self.lower_norm)
-        with torch.no_grad():
-            value, by_distance, by_margin = _shifted(distance, margin)
-            cosine = 1.0 - distance
-            if self.beyond == "linear":
-                inside = cosine >= -margin.cos()
-                other, slope = cosine - margin * margin.sin(), -margin.sin() - margin * margin.cos()
-            elif self.beyond == "easy":
-                inside, other, slope = cosine > 0, cosine, torch.zeros_like(cosine)
-            else:
-                inside, other, slope = torch.ones_like(cosine, dtype=torch.bool), cosine, cosine
-            value = torch.where(inside, value, other) - 1.0
-            by_distance = torch.where(inside, by_distance, -1.0)
-            by_margin = torch.where(inside, by_margin, slope)
-        turn = by_distance * (distance - distance.detach()) + by_margin * (margin - margin.detach())
-        return self.scale * (value + turn)
+        margin = (of_rows - self.lower_norm).mul_(rise).add_(self.lower_margin)
+        value, by_distance, by_margin = _shifted(distances, margin)
+        if self.beyond != "cosine":
+            cosine = 1.0 - distances
+            beyond = cosine < -margin.cos() if self.beyond == "linear" else cosine <= 0
+            if bool(beyond.any()):
+                other, slope = cosine, torch.zeros_like(cosine)
+                if self.beyond == "linear":
+                    sine = margin.sin()
+                    other, slope = cosine - margin * sine, -sine - margin * margin.cos()
+                value = torch.where(beyond, other, value)
+                by_distance = by_distance.masked_fill(beyond, -1.0)
+                by_margin = torch.where(beyond, slope, by_margin)
+        scale = self.scale
+        return OwnTerms((value - 1.0).mul_(scale), by_distance * scale, by_margin * (scale * rise))
 
-    def added(self, rows: Tensor) -> Tensor | None:
+    def added(self, of_rows: Tensor) -> Tensor | None:
         """``lambda_g (1 / a + a / u_a^2)``."""
-        norms = self._norms(rows)
-        return self.norm_weight * (1.0 / norms + norms / self.upper_norm**2)
+        return self.norm_weight * (1.0 / of_rows + of_rows / self.upper_norm**2)

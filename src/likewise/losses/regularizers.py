@@ -6,15 +6,16 @@ Call one with the vectors it is about, and add what it gives: ``loss(x, y) + 0.0
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from likewise.distances import Dot, unit_rows
+from likewise.distances import Form, ProductDistance, unit_rows
 from likewise.errors import InputError
-from likewise.losses.base import check_embeddings, positive
+from likewise.losses.base import check_embeddings, check_shape, positive
 from likewise.losses.dynamic import NearestFar
 from likewise.relations import Labels, Sides
 from likewise.table import TableRequest, table_value
@@ -51,10 +52,18 @@ class Regularizer(nn.Module):
         ------
         InputError
         """
-        terms = self.terms(check_embeddings("vectors", vectors))
+        found = self.reduced(check_shape("vectors", vectors))
+        # a number that isn't finite makes its term so: then alone is there something to look for
+        if not math.isfinite(float(found.detach().sum())):
+            check_embeddings("vectors", vectors)
+        return found
+
+    def reduced(self, vectors: Tensor) -> Tensor:
+        """The terms, or what the reduction makes of them."""
+        terms = self.terms(vectors)
         if self.reduction == "none":
             return terms
-        return terms.sum() / (max(1, terms.shape[0]) if self.reduction == "mean" else 1)
+        return terms.mean() if self.reduction == "mean" and terms.shape[0] else terms.sum()
 
 
 class EmbeddingNorm(Regularizer):
@@ -125,13 +134,30 @@ class RegularFace(Regularizer):
 
     def terms(self, vectors: Tensor) -> Tensor:
         """The largest cosine of each with another."""
+        return self._nearest(vectors, "none")
+
+    def reduced(self, vectors: Tensor) -> Tensor:
+        """Their mean or sum, with gradients from the same walk."""
+        return self._nearest(check_embeddings("vectors", vectors), self.reduction)
+
+    def _nearest(self, vectors: Tensor, reduction: str) -> Tensor:
         n = vectors.shape[0]
         if n < 2:
-            return vectors.sum(1) * 0.0
+            return vectors.sum(1) * 0.0 if reduction == "none" else vectors.sum() * 0.0
         numbers = torch.arange(n, device=vectors.device)
         apart = Labels(numbers).resolve(None, Sides(n, n, True, vectors.device))
-        request = TableRequest(NearestFar(), Dot(), apart, "none")
-        return -table_value(request, unit_rows(vectors), None, None)[0]
+        request = TableRequest(NearestFar(), _Cosines(), apart, reduction)
+        return -table_value(request, vectors, None, None)[0]
+
+
+class _Cosines(ProductDistance):
+    """Minus the cosine; of a vector without a direction zero."""
+
+    form: ClassVar[Form] = Form.NEGATIVE_PRODUCT
+    unit = True
+
+    def features(self, x: Tensor) -> Tensor:
+        return unit_rows(x)
 
 
 class SparseCenters(Regularizer):
@@ -163,6 +189,10 @@ class SparseCenters(Regularizer):
                 f"vectors must be a multiple of {self.centres} centres; found {vectors.shape[0]}"
             )
         unit = unit_rows(vectors).view(-1, self.centres, vectors.shape[1])
-        first, second = torch.triu_indices(self.centres, self.centres, 1, device=vectors.device)
-        distances: Tensor = torch.linalg.vector_norm(unit[:, first] - unit[:, second], dim=2)
+        if self.centres == 2:
+            first, second = unit.unbind(1)
+        else:  # index_select, as the backward of indexing adds up rows one by one
+            pairs = torch.triu_indices(self.centres, self.centres, 1, device=vectors.device)
+            first, second = (unit.index_select(1, place) for place in pairs)
+        distances: Tensor = torch.linalg.vector_norm(first - second, dim=-1)
         return distances.reshape(-1)

@@ -18,7 +18,7 @@ from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import Loss, ReductionName, positive
 from likewise.losses.composed import ComposedLoss, far_cells, near_cells
 from likewise.relations import Pairs, Relation, Scores, Sides
-from likewise.table import TableFunction, WholeRows
+from likewise.table import TableFunction, WholeRows, listed_distances
 
 __all__ = [
     "ScoreRegression",
@@ -73,19 +73,19 @@ def scored_pairs(relation: Relation, columns: Relation | None, sides: Sides) -> 
         raise InputError(
             f"an item can't be paired with itself: pair {number} is item {int(left[number])} twice"
         )
+    if sides.row_ids is None:  # and so nobody else is one item
+        return ScoredPairs(left, right, score)
     other = ~sides.same(left, right).reshape(-1).expand(left.shape[0])
     return ScoredPairs(left[other], right[other], score[other])
 
 
-def _listed_distances(distance: Distance, rows: Tensor, columns: Tensor, pairs: ScoredPairs) -> Tensor:
-    """Distances (k,) of listed pairs; features are made once an item, not once a pair."""
+def _listed_distances(distance: Distance, rows: Tensor, columns: Tensor | None, pairs: ScoredPairs) -> Tensor:
+    """Distances (k,) of listed pairs."""
     if isinstance(distance, ProductDistance):
-        rows, columns = distance.features(rows), distance.column_features(columns)
+        return listed_distances(distance, rows, columns, pairs.left, pairs.right)
     # index_select, as the backward of indexing adds up rows one by one
-    left, right = rows.index_select(0, pairs.left), columns.index_select(0, pairs.right)
-    if isinstance(distance, ProductDistance):
-        return distance.form.pairs(left, right)
-    found: Tensor = distance(left, right)
+    left = rows.index_select(0, pairs.left)
+    found: Tensor = distance(left, (rows if columns is None else columns).index_select(0, pairs.right))
     return found
 
 
@@ -121,9 +121,11 @@ class ScoredLoss(Loss):
             weights = self._check_weights(weights, None, rows)[
                 pairs.left if pairs.asked is None else pairs.asked
             ]
-        other = rows if columns is None else columns
-        left = rows if pairs.asked is None else other
-        distances = _listed_distances(self.distance, left, other, pairs)
+        if pairs.asked is None:
+            distances = _listed_distances(self.distance, rows, columns, pairs)
+        else:  # both items are columns, and the gradient of rows apart from them is zero
+            distances = _listed_distances(self.distance, rows if columns is None else columns, None, pairs)
+            distances = distances + rows[:0].sum()
         return self.reduce(self.terms(distances, pairs.score.to(distances.dtype)), weights, rows)
 
     def pairs(self, relation: Relation, columns: Relation | None, sides: Sides) -> ScoredPairs:
@@ -133,11 +135,14 @@ class ScoredLoss(Loss):
     def reduce(self, terms: Tensor, weights: Tensor | None, rows: Tensor) -> Tensor:
         """Reduce terms (k,): divisors are counts and know no weights."""
         value = terms if weights is None else terms * weights
-        nothing = rows[:0].sum()  # terms of no rows keep a gradient, of zeros
+        if not terms.shape[0]:
+            value = value + rows[:0].sum()  # terms of no rows keep a gradient, of zeros
         if self.reduction == "none":
-            return value + nothing
-        count = {"mean": terms.shape[0], "sum": 1, "active": int((terms != 0).sum())}[self.reduction]
-        return value.sum() / max(1, count) + nothing
+            return value
+        if self.reduction == "mean" and terms.shape[0]:
+            return value.mean()
+        count = int((terms != 0).sum()) if self.reduction == "active" else 1
+        return value.sum() / max(1, count)
 
 
 class ScoreRegression(ScoredLoss):
@@ -193,7 +198,9 @@ class ScoreRegression(ScoredLoss):
 
     def terms(self, distances: Tensor, score: Tensor) -> Tensor:
         """The squared, or Huber's, error of each pair."""
-        return squared_error(self.offset - self.scale * distances - score, self.huber)
+        # target first: it needs no gradient
+        target = self.offset - score
+        return squared_error(target - (distances if self.scale == 1 else distances * self.scale), self.huber)
 
 
 def squared_error(error: Tensor, huber: float | None) -> Tensor:

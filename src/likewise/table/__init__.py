@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from likewise.table.listed import listed_distances
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 from likewise.table.value import TableRequest, rows_and_near, table_value
 
@@ -13,6 +14,7 @@ __all__ = [
     "TableRequest",
     "Tile",
     "WholeRows",
+    "listed_distances",
     "rows_and_near",
     "table_value",
 ]
