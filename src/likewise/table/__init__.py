@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from likewise.table.listed import listed_distances
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
-from likewise.table.value import TableRequest, rows_and_near, table_value
+from likewise.table.value import TableRequest, in_one_tile, rows_and_near, table_value
 
 __all__ = [
     "Near",
@@ -14,6 +14,7 @@ __all__ = [
     "TableRequest",
     "Tile",
     "WholeRows",
+    "in_one_tile",
     "listed_distances",
     "rows_and_near",
     "table_value",

@@ -28,7 +28,7 @@ from torch import Tensor
 __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
 _KERNELS = (
-    "choices", "chunks", "exponentials", "groups", "hinges", "pairs", "shorts", "small", "softmax",
+    "bins", "choices", "chunks", "exponentials", "groups", "hinges", "pairs", "shorts", "small", "softmax",
     "symmetric",
 )  # fmt: skip
 _SOURCES = tuple(Path(__file__).with_name(f"{name}.c") for name in _KERNELS)

@@ -22,10 +22,10 @@ from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
-from likewise.table.small import small_walk, takes
+from likewise.table.small import fits, small_walk, takes
 from likewise.table.walk import walk
 
-__all__ = ["Outcome", "TableRequest", "rows_and_near", "run_walk", "table_value"]
+__all__ = ["Outcome", "TableRequest", "in_one_tile", "rows_and_near", "run_walk", "table_value"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,13 @@ def table_value(
     outcome = Outcome()
     (value,) = _walked(request, outcome, rows, columns, weights)
     return value, outcome
+
+
+def in_one_tile(distance: Distance, resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
+    """Whether one process walks this table as a single tile, so that a loss sees all of it at once."""
+    return (
+        isinstance(distance, ProductDistance) and active_group() is None and fits(resolved, rows, columns)
+    )
 
 
 def rows_and_near(
