@@ -75,7 +75,7 @@ class CoSENT(ScoredLoss):
 
 
 class _Inversions(torch.autograd.Function):
-    """``log(1 + sum exp(rate (d_a - d_b)))`` over pairs a of a larger score than pair b, with slopes of its own.
+    """``log(1 + sum exp(rate (d_a - d_b)))`` over pairs a of a larger score than pair b, with its slopes.
 
     Distances (k,) and scores (k,) give (1,). Everything is read off running sums in the order of the scores.
     """

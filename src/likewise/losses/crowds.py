@@ -1,4 +1,4 @@
-"""Losses that read the batch's alike and unlike distances as two crowds: first what they are together, then each.
+"""Losses of the batch's alike and unlike distances as two crowds: first what they are together, then each.
 
 What the crowds are together is a few numbers, added up over the table; a step may need what the one before
 found. Then the slope of each cell is known. Where the table is one tile, one walk does all steps on it;
@@ -64,6 +64,7 @@ class _Slopes(TableFunction[Near]):
     """The slopes of crowds that are known; the value is elsewhere."""
 
     observes = False
+    cellwise = True
 
     def __init__(self, crowds: Crowds) -> None:
         self.crowds = crowds

@@ -62,6 +62,7 @@ class ChopraContrastive(TableLoss[_Energies]):
     """
 
     apart = True
+    cellwise = True
 
     def __init__(
         self,

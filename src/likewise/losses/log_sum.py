@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likewise.table import Near, Rows, TableFunction, Tile, softmax
+from likewise.table.both import log_sum_slopes_both, log_sums_both
 from likewise.table.exponentials import exponentials, log_sum_slopes, log_sums
 
 __all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
@@ -32,6 +33,9 @@ class RowTerms:
     by_far: Tensor
     by_near: Tensor
 
+
+_LEAST = -3e38
+"""Below any logit, and finite in float32 too."""
 
 _RowOf = Callable[[Near, Tensor], RowTerms]
 
@@ -73,6 +77,7 @@ class FarLogSum(TableFunction[FarSum]):
         self._row = row
 
     scaled = True
+    folds = True
 
     def fold(self, tile: Tile, state: FarSum) -> tuple[Tensor, Tensor | None]:
         """The exponentials, and how the running maximum has moved."""
@@ -110,9 +115,36 @@ class FarLogSum(TableFunction[FarSum]):
         assert state.terms is not None
         if state.exponentials is not None:
             return log_sum_slopes(state.exponentials, self.rate, state.terms.by_far, state.total)
+        return exponentials(tile.distances, -self.rate, self._shift(state), factor=-self.rate)
+
+    def observe_both(self, tile: Tile, turned: Callable[[], Tile], rows: FarSum, columns: FarSum) -> None:
+        """Fold a tile into both log-sum-exps, with one exponential a cell where that can be."""
+        for state in (rows, columns):
+            if state.empty:
+                state.maximum = torch.full_like(state.total, _LEAST)
+        sums = (rows.maximum, rows.total), (columns.maximum, columns.total)
+        if log_sums_both(tile.distances, self.rate, *sums):
+            rows.empty = columns.empty = False
+        else:
+            super().observe_both(tile, turned, rows, columns)
+
+    def slope_both(
+        self,
+        tile: Tile,
+        turned: Callable[[], Tile],
+        rows: tuple[FarSum, Tensor | None],
+        columns: tuple[FarSum, Tensor | None],
+    ) -> Tensor:
+        """The shares of both, from one exponential a cell where that can be."""
+        mine, theirs = self._shift(rows[0]), self._shift(columns[0])
+        found = log_sum_slopes_both(tile.distances, self.rate, (mine, rows[1]), (theirs, columns[1]))
+        return super().slope_both(tile, turned, rows, columns) if found is None else found
+
+    def _shift(self, state: FarSum) -> Tensor:
+        """What is added to logits so that their exponentials are the derivatives by them."""
+        assert state.terms is not None
         share = torch.where(state.total > 0, state.terms.by_far, 0.0)
-        shift = torch.where(share > 0, share.log() - state.log, -torch.inf)
-        return exponentials(tile.distances, -self.rate, shift, factor=-self.rate)
+        return torch.where(share > 0, share.log() - state.log, -torch.inf)
 
     def near_slope(self, state: FarSum) -> Tensor:
         """The derivatives by the near distances."""

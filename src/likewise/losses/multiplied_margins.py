@@ -26,7 +26,7 @@ class _UnitColumns(ProductDistance):
 
 
 def _stepped_cosine(cosine: Tensor, multiple: int) -> tuple[Tensor, Tensor]:
-    """``(-1)^k cos(m theta) - 2k`` for theta in [k pi / m, (k + 1) pi / m], which falls all the way; its slope."""
+    """``(-1)^k cos(m theta) - 2k`` for theta in [k pi / m, (k + 1) pi / m], falling; and its slope."""
     # Chebyshev: cos(m theta) and sin(m theta) / sin(theta) from cos theta
     power, ratio = cosine, torch.ones_like(cosine)
     for _ in range(multiple - 1):
@@ -62,7 +62,7 @@ class _MultipliedMargin(OwnLogit):
         return lengths
 
     def own_logits(self, distances: Tensor, of_rows: Tensor, of_vectors: Tensor | None) -> OwnTerms:
-        """``|x| |w| g``, ``g = (lambda cos theta + psi(theta)) / (1 + lambda)`` and ``d = -|x| |w| cos theta``."""
+        """``|x| |w| g`` with ``g = (lambda cos theta + psi(theta)) / (1 + lambda)``; ``d = -|x| |w| cos theta``."""
         lengths = of_rows if of_vectors is None else of_rows * of_vectors
         tiny = torch.finfo(lengths.dtype).tiny
         cosine = -distances / lengths.clamp(min=tiny)  # of a zero vector zero

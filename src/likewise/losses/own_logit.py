@@ -39,7 +39,8 @@ class OwnTerms:
 class _Against(FarLogSum):
     """``log(1 + exp(far - own))`` of each near cell; notes its slopes by the numbers own logits read.
 
-    ends : (n + 1,) where the cells of each row begin. of_rows, of_vectors : (k,) the numbers of all near cells.
+    ends : (n + 1,) where the cells of each row begin. of_rows, of_vectors : (k,) the numbers of all near
+    cells.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class OwnLogit(ClassLoss):
         row, anchor, column = near_cells(resolved)
         if not row.numel():
             return self.nothing(rows, vectors, rows.new_zeros(resolved.n_rows))
-        of_rows, ends = self.row_numbers(rows), range(resolved.n_rows + 1)
+        of_rows, ends = self.row_numbers(rows), [*range(resolved.n_rows + 1)]
         if resolved.longest > 1 or anchor is not row or len(row) < len(rows):
             of_rows = of_rows.index_select(0, anchor)
             ends = torch.searchsorted(row, torch.arange(resolved.n_rows + 1, device=row.device)).tolist()

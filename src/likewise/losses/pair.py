@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -57,6 +58,7 @@ class Contrastive(TableLoss[PairSums]):
 
     apart = True
     scaled = True
+    cellwise = True
 
     def __init__(
         self,
@@ -84,16 +86,31 @@ class Contrastive(TableLoss[PairSums]):
     def observe(self, tile: Tile, state: PairSums) -> None:
         """Add the far terms of a tile."""
         gap = self._gap(tile)
-        if self.squared:
-            state.value += torch.linalg.vector_norm(gap, dim=1).square_() / 2
-        else:
-            state.value += gap.sum(1)
+        self._add(gap, state, 1)
         if not self.squared and tile.kept:
             gap = gap.sign_()  # all that the slope needs
-            state.active += gap.sum(1)
-        elif self.reduction == "active":
-            state.active += gap.sign().sum(1)
         state.gap = gap if tile.kept else None
+
+    def observe_both(
+        self,
+        tile: Tile,
+        turned: Callable[[], Tile],  # noqa: ARG002
+        rows: PairSums,
+        columns: PairSums,
+    ) -> None:
+        """The same terms for both."""
+        gap = self._gap(tile)
+        self._add(gap, rows, 1)
+        self._add(gap, columns, 0)
+
+    def _add(self, gap: Tensor, state: PairSums, dim: int) -> None:
+        """Add up the terms of a tile over its columns (1) or its rows (0)."""
+        if self.squared:
+            state.value += torch.linalg.vector_norm(gap, dim=dim).square_() / 2
+        else:
+            state.value += gap.sum(dim)
+        if self.reduction == "active":
+            state.active += gap.sign().sum(dim)
 
     def _excess(self, near: Near) -> Tensor:
         """How far alike pairs lie beyond the near margin; zero where not valid."""

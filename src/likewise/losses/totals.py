@@ -16,7 +16,7 @@ __all__ = ["Histogram", "IntraPair"]
 
 
 class _Deviations(Crowds):
-    """``max(0, d - a)^2`` of near and ``max(0, b - d)^2`` of far cells, a and b being of the crowds' means."""
+    """``max(0, d - a)^2`` of near and ``max(0, b - d)^2`` of far cells, a and b of the crowds' means."""
 
     steps = 2
 
@@ -128,7 +128,7 @@ class IntraPair(ComposedLoss):
 
 
 class _Overlap(Crowds):
-    """The two histograms, whose nodes ascend with the distance, and how likely unlike is more alike than alike."""
+    """Two histograms, whose nodes ascend with the distance: how likely unlike is more alike than alike."""
 
     steps = 1
 

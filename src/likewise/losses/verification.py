@@ -27,6 +27,8 @@ class _Sum:
 class _CrossEntropy(TableFunction[_Sum]):
     """``softplus(d - b)`` for near cells, ``softplus(b - d)`` for far ones."""
 
+    cellwise = True
+
     def __init__(self, bias: Tensor, *, balanced: bool, count_active: bool) -> None:
         self.bias = bias
         self.apart = balanced

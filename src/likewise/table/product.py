@@ -181,6 +181,26 @@ class ProductKernel(Kernel):
                 self._small = small
                 tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
 
+    @property
+    def folds(self) -> bool:
+        """Whether a tile turned round is that of its columns' rows, and has one gradient with it."""
+        return self._shared and self._v.given.device.type == "cpu"
+
+    @property
+    def features(self) -> int:
+        """Numbers of a row as it enters products."""
+        return self._v.given.shape[1]
+
+    def let_go(self) -> Tensor | None:
+        """Leave the last tile to whoever has it; gives the cells that :meth:`return_to` needs."""
+        self._buffer = None
+        return self._small
+
+    def return_to(self, first: int, last: int, small: Tensor | None) -> None:
+        """Turn to a tile of this block that was left, to spread its slopes."""
+        self._first, self._last, self._small = first, last, small
+        self._columns = self._v.slice(first, last)
+
     def _numbers(self, cells: Tensor) -> tuple[Tensor, Tensor]:
         """The embeddings of row and column of cells, given as flat positions in the tile."""
         width = self._last - self._first

@@ -15,6 +15,7 @@ A loss that averages alike and unlike pairs apart gives two parts, each with div
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -131,6 +132,43 @@ class TableFunction(ABC, Generic[_State]):
     def row_factor(self, state: _State) -> Tensor | None:  # noqa: ARG002
         """What all slopes that :meth:`fold` gave have to be multiplied with in the end (r,), or None."""
         return None
+
+    cellwise: bool = False
+    """Whether the slope of a far cell depends on its distance alone."""
+
+    folds: bool = False
+    """Whether a tile seen both ways costs hardly more than seen once, in :meth:`observe_both`."""
+
+    def observe_both(self, tile: Tile, turned: Callable[[], Tile], rows: _State, columns: _State) -> None:
+        """Fold a tile into the state of its rows and, turned round, into that of its columns' rows.
+
+        Where a table's columns are its rows each tile is measured once and serves both.
+        """
+        self.observe(tile, rows)
+        self.observe(turned(), columns)
+
+    def slope_both(
+        self,
+        tile: Tile,
+        turned: Callable[[], Tile],
+        rows: tuple[_State, Tensor | None],
+        columns: tuple[_State, Tensor | None],
+    ) -> Tensor:
+        """The derivative of both blocks' values by the distances of a tile: (r, c), a new array.
+
+        rows, columns : the states, and weights (r,) and (c,) of their rows' values or None.
+        """
+        (mine, weights), (theirs, other_weights) = rows, columns
+        slopes = self.slope(tile, mine)
+        if self.cellwise:
+            if weights is None or other_weights is None:
+                return slopes.mul_(2.0)
+            return slopes.mul_(weights[:, None] + other_weights)
+        other = self.slope(turned(), theirs)
+        if weights is not None and other_weights is not None:
+            slopes.mul_(weights[:, None])
+            other.mul_(other_weights[:, None])
+        return slopes.add_(other.T)
 
     @abstractmethod
     def begin(self, near: Near) -> _State:

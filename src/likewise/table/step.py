@@ -14,7 +14,7 @@ from likewise.table.kernels import InTile, Kernel, embeddings_of
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction
 
-__all__ = ["Step", "near_of", "scaled"]
+__all__ = ["Hidden", "Step", "added", "far_tile", "near_of", "scaled"]
 
 
 @dataclass
@@ -94,9 +94,9 @@ class Step:
         tiles = [(first, min(first + self.plan.columns, block.n_columns)) for first in starts]
         kept = self.want_gradient and len(tiles) == 1
         at_once = self.want_gradient and not kept and loss.scaled and kernel.rows_only
-        hidden = _Hidden(block, tiles)
+        hidden = Hidden(block, tiles)
         for first, last in tiles if loss.observes or kept else []:
-            tile = _tile(kernel, hidden, first, last, kept=kept or at_once)
+            tile = far_tile(kernel, hidden, first, last, kept=kept or at_once)
             if at_once:
                 slopes, rescaled = loss.fold(tile, state)
                 if rescaled is not None and first:
@@ -115,13 +115,13 @@ class Step:
             tiles = []
         for first, last in tiles:
             if not kept:
-                tile = _tile(kernel, hidden, first, last, kept=False)
+                tile = far_tile(kernel, hidden, first, last, kept=False)
             slopes = _weighted(loss.slope(tile, state), weights)
             kernel.spread(slopes, tile.distances, None, None)
         if self.near_scale is not None:
             near_slopes = scaled(loss.near_slope(state), weights, self.near_scale)
             if more is not None:
-                near_slopes = _added(near_slopes, block.near, more)
+                near_slopes = added(near_slopes, block.near, more)
             kernel.spread_listed(near_slopes, block.near, near)
         return found
 
@@ -148,7 +148,7 @@ class Step:
             return found
         near_slopes = scaled(loss.near_slope(state), weights, self.near_scale)
         if more is not None:
-            near_slopes = _added(near_slopes, near, more)
+            near_slopes = added(near_slopes, near, more)
         kernel.spread_listed(torch.cat([near_slopes, slopes], dim=1), both, distances)
         return found
 
@@ -177,7 +177,7 @@ def _weighted(slopes: Tensor, weights: Tensor | None) -> Tensor:
     return slopes if weights is None else slopes.mul_(weights)
 
 
-def _added(slopes: Tensor, cells: Cells, more: Tensor) -> Tensor:
+def added(slopes: Tensor, cells: Cells, more: Tensor) -> Tensor:
     """Near slopes (r, p) with some more (k,) for the valid cells."""
     slopes = slopes.clone()
     slopes[cells.valid] += more
@@ -195,7 +195,7 @@ def _side_by_side(kernel: Kernel, visit: Visit, near: Cells, far: Cells) -> Cell
     return Cells(columns, valid, anchors)
 
 
-class _Hidden:
+class Hidden:
     """The cells of a block that aren't far, in the order of its tiles."""
 
     def __init__(self, block: Block, tiles: list[tuple[int, int]]) -> None:
@@ -223,7 +223,7 @@ class _Hidden:
             tile.masked_fill_(self._block.mask[:, first:last], torch.inf)
 
 
-def _tile(kernel: Kernel, hidden: _Hidden, first: int, last: int, *, kept: bool) -> Tile:
+def far_tile(kernel: Kernel, hidden: Hidden, first: int, last: int, *, kept: bool) -> Tile:
     """A tile with infinity where the column isn't far."""
     distances = kernel.tile(first, last)
     hidden.fill(distances, first, last)

@@ -18,6 +18,7 @@ from likewise.errors import UnsupportedError
 from likewise.relations import Resolved
 from likewise.table.chosen import Chosen, chosen_walk
 from likewise.table.distributed import active_group
+from likewise.table.folded import folded_walk, folds
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
@@ -68,9 +69,7 @@ def table_value(
 
 def in_one_tile(distance: Distance, resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
     """Whether one process walks this table as a single tile, so that a loss sees all of it at once."""
-    return (
-        isinstance(distance, ProductDistance) and active_group() is None and fits(resolved, rows, columns)
-    )
+    return isinstance(distance, ProductDistance) and active_group() is None and fits(resolved, rows, columns)
 
 
 def rows_and_near(
@@ -143,6 +142,15 @@ def run_walk(
             want_gradient=want_gradient,
             want_columns=want_columns,
         )
+        if (
+            isinstance(request.loss, TableFunction)
+            and active_group() is None
+            and folds(request.loss, request.resolved, kernel)
+        ):
+            return folded_walk(
+                request.loss, kernel, request.resolved, Reduction(reduction), weights=weights,
+                want_gradient=want_gradient, like=rows, near=near,
+            )  # fmt: skip
     else:
         kernel = DirectKernel(request.distance, rows, columns, parameters, want_gradient=want_gradient)
     return walk(

@@ -21,7 +21,7 @@ from likewise.table.protocol import Part, Rows, TableFunction, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import Step, near_of, scaled
 
-__all__ = ["walk"]
+__all__ = ["joined", "walk"]
 
 
 def walk(
@@ -95,7 +95,7 @@ def _reduced(
     """Visit all blocks of a share, and reduce what all processes found."""
     found = [step.take(visit) for visit in visits(resolved, step.kernel, step.plan, like, share)]
     apart = isinstance(step.loss, TableFunction) and step.loss.apart
-    out = Walked(_joined(found, ("near", "far") if apart else ("joint",), like))
+    out = Walked(joined(found, ("near", "far") if apart else ("joint",), like))
     if group is not None:
         out.parts = {name: _gathered(part, group, resolved.n_rows) for name, part in out.parts.items()}
     out.reduce(step.reduction, weights)
@@ -124,7 +124,7 @@ def _near_scale(resolved: Resolved, plan: Plan, reduction: Reduction) -> float |
     return max(1, far) / max(1, near)
 
 
-def _joined(found: list[Rows], names: tuple[str, ...], like: Tensor) -> dict[str, Part]:
+def joined(found: list[Rows], names: tuple[str, ...], like: Tensor) -> dict[str, Part]:
     """The parts of all blocks, end to end."""
     parts = {}
     for name in names:
