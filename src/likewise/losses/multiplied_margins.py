@@ -62,7 +62,7 @@ class _MultipliedMargin(OwnLogit):
         return lengths
 
     def own_logits(self, distances: Tensor, of_rows: Tensor, of_vectors: Tensor | None) -> OwnTerms:
-        """``|x| |w| g`` with ``g = (lambda cos theta + psi(theta)) / (1 + lambda)``; ``d = -|x| |w| cos theta``."""
+        """``|x| |w| (lambda cos theta + psi(theta)) / (1 + lambda)``, of distances ``-|x| |w| cos theta``."""
         lengths = of_rows if of_vectors is None else of_rows * of_vectors
         tiny = torch.finfo(lengths.dtype).tiny
         cosine = -distances / lengths.clamp(min=tiny)  # of a zero vector zero

@@ -29,8 +29,8 @@ __all__ = ["folded_walk", "folds"]
 SIDE = 512
 """Rows and columns of a tile: 1 MB in float32."""
 
-LISTED = 1 << 20
-"""Most near cells in all, as the lists of all rows are held at once: some 40 MB."""
+LISTED = 1 << 19
+"""Most near cells in all, as the lists of all rows are held at once: some 20 MB."""
 
 WIDE = 256
 """Numbers of a row from which on a product counts more than what a loss makes of a cell."""

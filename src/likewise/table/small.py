@@ -19,11 +19,11 @@ from likewise.relations import Cells
 from likewise.relations.base import Classes, Resolved
 from likewise.table import blocks, compiled
 from likewise.table.pairs import FORMS
-from likewise.table.protocol import Near, Rows, TableFunction, Tile, WholeRows
+from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["SmallTable", "fits", "reduced", "small_walk", "takes"]
+__all__ = ["SmallTable", "fits", "reduced", "small_rows", "small_walk", "takes"]
 
 
 def takes(
@@ -87,8 +87,9 @@ class SmallTable:
     """
 
     def __init__(
-        self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes, *, unit: bool
+        self, form: Form, rows: Tensor, columns: Tensor | None, classes: Classes | None, *, unit: bool
     ) -> None:
+        """Measure a table; without classes every cell counts as far."""
         self._kind = "float" if rows.dtype == torch.float32 else "double"
         self.form, self.unit, self.width = form, unit, rows.shape[1]
         self.form_number, self._shared = FORMS[form], columns is None
@@ -145,20 +146,30 @@ class SmallTable:
                 side.centre(self.scratch, self._call("small_centre", "piippp"))
         return bool(centred)
 
-    def _measure(self, classes: Classes) -> None:
-        """Near cells, and the distances of all that are far."""
-        n, m = self._shape
-        given, ids = self._u.given, classes.sides
-        listed = torch.empty((2, n * m), dtype=torch.int32)  # most of it is never touched
-        start = torch.empty(n + 1, dtype=torch.int32)
+    @staticmethod
+    def _list(classes: Classes, listed: Tensor, start: Tensor) -> int:
+        """List the cells that aren't far; how many are near, and most of a row, as one number."""
+        ids, n, m = classes.sides, len(classes.rows), len(classes.columns)
         codes = classes.rows.contiguous(), classes.columns.contiguous()
         known = None if ids.row_ids is None else ids.row_ids.contiguous()
         other = None if ids.column_ids is None else ids.column_ids.contiguous()
-        packed = compiled.function("small_classes", "pipippipp", "i")(
+        packed: int = compiled.function("small_classes", "pipippipp", "i")(
             codes[0].data_ptr(), n, codes[1].data_ptr(), m, None if known is None else known.data_ptr(),
             None if other is None else other.data_ptr(), ids.columns_are_rows, listed.data_ptr(),
             start.data_ptr(),
         )  # fmt: skip
+        return packed
+
+    def _measure(self, classes: Classes | None) -> None:
+        """Near cells, and the distances of all that are far."""
+        n, m = self._shape
+        given = self._u.given
+        listed = torch.empty((2, n * m), dtype=torch.int32)  # most of it is never touched
+        if classes is None:
+            start, packed = torch.zeros(n + 1, dtype=torch.int32), 0
+        else:
+            start = torch.empty(n + 1, dtype=torch.int32)
+            packed = self._list(classes, listed, start)
         total, longest = packed >> 32, packed & 0xFFFFFFFF
         self.distances = torch.mm(self._u.entering, self._v.entering.T)
         near, count, far_count = given.new_empty((n, longest)), given.new_empty(n), given.new_empty(n)
@@ -259,6 +270,49 @@ def small_walk(
     out.gradients = table.gradients(
         slopes, near_slopes, weights, scale=scale, near_scale=near_scale, columns=want_columns
     )
+    return out
+
+
+def small_rows(
+    loss: WholeRows,
+    form: Form,
+    rows: Tensor,
+    columns: Tensor | None,
+    resolved: Resolved,
+    reduction: Reduction,
+    *,
+    unit: bool,
+    weights: Tensor | None,
+    want_gradient: bool,
+    want_columns: bool,
+) -> Walked:
+    """The same for a plain function of whole rows, differentiated by autograd."""
+    classes = resolved.classes
+    assert classes is not None
+    table = SmallTable(form, rows, columns, None, unit=unit)
+    alike = classes.rows[:, None] == classes.columns
+    near, far = alike, ~alike
+    sides = classes.sides
+    if sides.row_ids is not None and sides.column_ids is not None:
+        other = sides.row_ids[:, None] != sides.column_ids
+        near, far = near & other, far & other
+    elif sides.columns_are_rows:
+        near.fill_diagonal_(False)
+    with torch.set_grad_enabled(want_gradient):
+        leaf = table.distances.detach().requires_grad_(want_gradient)
+        part = loss.part(loss.rows(leaf, near, far), near, far)
+    out = reduced(
+        Rows(joint=Part(part.value.detach(), part.terms, part.active)), reduction, weights, apart=False
+    )
+    if not want_gradient:
+        return out
+    slopes = torch.zeros_like(table.distances)
+    if part.value.requires_grad:
+        (slopes,) = torch.autograd.grad(part.value, leaf, torch.ones_like(part.value))
+    out.gradients = table.gradients(
+        slopes, table.near.distances, weights, scale=1.0 / out.divisors["joint"], near_scale=1.0,
+        columns=want_columns,
+    )  # fmt: skip
     return out
 
 

@@ -23,7 +23,7 @@ from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
-from likewise.table.small import fits, small_walk, takes
+from likewise.table.small import fits, small_rows, small_walk, takes
 from likewise.table.walk import walk
 
 __all__ = ["Outcome", "TableRequest", "in_one_tile", "rows_and_near", "run_walk", "table_value"]
@@ -133,6 +133,15 @@ def run_walk(
             return small_walk(
                 request.loss, form, rows, columns, request.resolved, Reduction(reduction),
                 unit=unit, weights=weights, want_gradient=want_gradient, want_columns=want_columns, near=near,
+            )  # fmt: skip
+        if (
+            isinstance(request.loss, WholeRows)
+            and active_group() is None
+            and fits(request.resolved, rows, columns)
+        ):
+            return small_rows(
+                request.loss, form, rows, columns, request.resolved, Reduction(reduction), unit=unit,
+                weights=weights, want_gradient=want_gradient, want_columns=want_columns,
             )  # fmt: skip
         kernel = ProductKernel(
             request.distance.form,
