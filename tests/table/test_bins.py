@@ -13,7 +13,7 @@ def _by_hand(distances: list[float], count: int, scale: float) -> list[float]:
     for distance in distances:
         if distance == float("inf"):
             continue
-        place = min(distance * scale, float(count))
+        place = min(max(distance, 0.0) * scale, float(count))
         below = min(int(place), count - 1)
         found[below] += 1 - (place - below)
         found[below + 1] += place - below
@@ -32,13 +32,17 @@ def test_counts_and_steps_are_those_of_a_loop(
         monkeypatch.setattr(bins, "_in_c", lambda *_: False)
     generator = torch.Generator().manual_seed(count)
     distances = torch.rand(9, 13, generator=generator, dtype=dtype) * 2.5
-    distances[0, :4] = torch.tensor([0.0, 2.0, 5.0, torch.inf])
+    distances[0, :4] = torch.tensor([0.0, -0.5, 5.0, torch.inf])
     scale = count / 2.0
     found = bins.bin_counts(distances, count, scale)
-    expected = torch.tensor(_by_hand(distances.double().view(-1).tolist(), count, scale), dtype=torch.float64)
+    by_hand = [_by_hand(row.tolist(), count, scale) for row in distances.double()]
+    expected = torch.tensor(by_hand, dtype=torch.float64)
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    steps = torch.randn(count, generator=generator, dtype=torch.float64)
+    steps = torch.randn(len(distances), count, generator=generator, dtype=torch.float64)
     slopes = bins.bin_steps(distances, steps, scale)
-    for distance, slope in zip(distances.double().view(-1).tolist(), slopes.view(-1).tolist(), strict=True):
-        place = 0 if distance == float("inf") else min(int(distance * scale), count - 1)
-        assert slope == (0.0 if distance == float("inf") else steps[place].to(dtype).item())
+    for row, of_row, found_row in zip(
+        distances.double().tolist(), steps.to(dtype).tolist(), slopes.tolist(), strict=True
+    ):
+        for distance, slope in zip(row, found_row, strict=True):
+            there = 0.0 <= distance < float("inf")
+            assert slope == (of_row[min(int(distance * scale), count - 1)] if there else 0.0)

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from likewise.distances import Cosine, Distance, SquaredEuclidean, unit_rows
 from likewise.errors import InputError
+from likewise.losses.angular_classes import MOST, angular_value, by_classes
 from likewise.losses.base import Miner, ReductionName, positive
 from likewise.losses.composed import ComposedLoss, Table, far_cells, near_cells, near_with_far
 from likewise.losses.lifted import far_alone
 from likewise.losses.log_sum import FarLogSum
 from likewise.relations import Block, Cells, Resolved
 from likewise.table import TableRequest, table_value
+from likewise.table.distributed import active_group
 
 __all__ = ["Angular"]
 
@@ -55,9 +57,11 @@ class Angular(ComposedLoss):
     they have. The paper takes one positive pair a class, adds the N-pair loss (``Weighted([NPairs(),
     Angular()])``) and finds 36 to 55 degrees good.
 
-    Each positive pair is a row of its own: time and memory grow with their number, times columns and
-    dimension. Of a listed quadruplet the negatives are those ends of the far pair that aren't ends of the
-    near one: one where the pairs share an item, as in a triplet, else both.
+    A labelled batch takes three products, as other losses do. Elsewhere (other relations, columns of their
+    own, several processes, ``reduction="none"``, or a beyond 63 degrees) each positive pair is a row of its
+    own: time and memory grow with their number, times columns and dimension. Of a listed quadruplet the
+    negatives are those ends of the far pair that aren't ends of the near one: one where the pairs share an
+    item, as in a triplet, else both.
 
     Parameters
     ----------
@@ -94,11 +98,18 @@ class Angular(ComposedLoss):
     def compose(self, table: Table) -> Tensor:
         """One walk whose rows are the positive pairs."""
         resolved = table.resolved
+        square = math.tan(math.radians(self.angle)) ** 2
+        plain = table.columns is None and active_group() is None and self.reduction != "none"
+        if plain and square <= MOST and by_classes(resolved):
+            assert resolved.classes is not None
+            codes = resolved.classes.rows
+            value, pairs = angular_value(table.rows, codes, square, table.weights, self.reduction)
+            self.warn_if_empty(pairs)
+            return value
         row, own, column = near_cells(resolved)
         unit = unit_rows(table.rows)
         other = unit if table.columns is None else unit_rows(table.columns)
         left, right = unit.index_select(0, own), other.index_select(0, column)
-        square = math.tan(math.radians(self.angle)) ** 2
         # the same exponents by subtraction: |x_a - x_p|^2 - 4 t |x_n - (x_a + x_p) / 2|^2 + 6 t - 2
         pair = (left - right).square().sum(1) + (6.0 * square - 2.0)
         middle = (left + right) / 2

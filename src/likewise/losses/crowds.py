@@ -8,6 +8,7 @@ elsewhere each step is a walk without a gradient.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -110,6 +111,16 @@ class _Noting(_Slopes):
 
     def observe(self, tile: Tile, state: Near) -> None:  # noqa: ARG002
         found = self.crowds.numbers(self._step, tile.distances, near=False)
+        self.far = found if self.far is None else self.far + found
+
+    def observe_both(
+        self,
+        tile: Tile,
+        turned: Callable[[], Tile],  # noqa: ARG002
+        rows: Near,  # noqa: ARG002
+        columns: Near,  # noqa: ARG002
+    ) -> None:
+        found = 2.0 * self.crowds.numbers(self._step, tile.distances, near=False)
         self.far = found if self.far is None else self.far + found
 
     def finish(self, state: Near) -> Rows:

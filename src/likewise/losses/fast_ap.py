@@ -11,6 +11,7 @@ from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.bins import bin_counts, bin_steps
 
 __all__ = ["FastAP"]
 
@@ -80,10 +81,9 @@ class FastAP(TableLoss[_Histogram]):
 
     def observe(self, tile: Tile, state: _Histogram) -> None:
         """Add up how far each column lies below the end of each bin, at most one."""
-        position, scratch = tile.distances * (self.bins / self.limit), torch.empty_like(tile.distances)
-        for number in range(self.bins + 1):
-            torch.sub(number + 1.0, position, out=scratch)
-            state.below[:, number] += scratch.clamp_(min=0.0, max=1.0).sum(1)
+        # beyond the last centre there is one more bin to fall off
+        found = bin_counts(tile.distances, self.bins + 1, self.bins / self.limit)
+        state.below += found[:, :-1].cumsum(1)
 
     def finish(self, state: _Histogram) -> Rows:
         """One minus the average precision of the histogram."""
@@ -118,15 +118,9 @@ class FastAP(TableLoss[_Histogram]):
     def slope(self, tile: Tile, state: _Histogram) -> Tensor:
         """Minus the worth of the one bin end above each column, per unit of distance."""
         assert state.by_below is not None
-        worth = state.by_below.clone()
-        worth[:, :-1] -= state.by_below[:, 1:]
-        worth *= -self.bins / self.limit
-        position, below = tile.distances * (self.bins / self.limit), torch.empty_like(tile.distances)
-        slopes = torch.zeros_like(tile.distances)
-        for number in range(self.bins + 1):
-            torch.lt(position, number + 1.0, out=below)
-            slopes.addcmul_(below, worth[:, number, None])
-        return slopes
+        scale = self.bins / self.limit
+        beyond = torch.zeros_like(state.by_below[:, :1])
+        return bin_steps(tile.distances, torch.cat([state.by_below * -scale, beyond], 1), scale)
 
     def near_slope(self, state: _Histogram) -> Tensor:
         """What moving a positive farther costs."""

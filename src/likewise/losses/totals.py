@@ -140,7 +140,7 @@ class _Overlap(Crowds):
 
     def numbers(self, step: int, distances: Tensor, *, near: bool) -> Tensor:  # noqa: ARG002
         """What each gives to the two nodes that it lies between."""
-        return bin_counts(distances, self._bins, self._scale)
+        return bin_counts(distances.reshape(1, -1), self._bins, self._scale)[0]
 
     def settle(self, step: int, near: Tensor, far: Tensor) -> None:  # noqa: ARG002
         """The value, and what each node is worth."""
@@ -154,7 +154,8 @@ class _Overlap(Crowds):
 
     def slopes(self, distances: Tensor, *, near: bool) -> Tensor:
         """The difference of the two nodes' worth, over the width of a bin."""
-        return bin_steps(distances, self._worth[0 if near else 1].diff() * self._scale, self._scale)
+        steps = self._worth[0 if near else 1].diff()[None] * self._scale
+        return bin_steps(distances.reshape(1, -1), steps, self._scale).view(distances.shape)
 
     def value(self) -> float:
         """The sum over both histograms."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,8 @@ from likewise.distances import Cityblock, Distance
 from likewise.errors import InputError
 from likewise.losses.base import Miner, ReductionName
 from likewise.losses.composed import ComposedLoss, Table
-from likewise.table import Near, Part, Rows, TableFunction, Tile
+from likewise.losses.recorded import RowNotes
+from likewise.table import Near, Part, Rows, TableFunction, TableRequest, Tile, table_value
 
 __all__ = ["BinaryPair"]
 
@@ -22,40 +24,55 @@ class _Sum:
     near: Near
     value: Tensor  # (r,) far terms so far
     active: Tensor  # (r,)
+    by_bias: Tensor  # (r,) the derivative of the far terms by the bias
 
 
 class _CrossEntropy(TableFunction[_Sum]):
-    """``softplus(d - b)`` for near cells, ``softplus(b - d)`` for far ones."""
+    """``softplus(d - b)`` for near cells, ``softplus(b - d)`` for far ones; notes its slopes by the bias."""
 
     cellwise = True
 
-    def __init__(self, bias: Tensor, *, balanced: bool, count_active: bool) -> None:
+    def __init__(self, bias: Tensor, *, balanced: bool, count_active: bool, note: bool) -> None:
         self.bias = bias
         self.apart = balanced
-        self._count_active = count_active
+        self._count_active, self._note = count_active, note
+        self.near, self.far = RowNotes(), RowNotes()
 
     def begin(self, near: Near) -> _Sum:
-        return _Sum(near, torch.zeros_like(near.count), torch.zeros_like(near.count))
-
-    def _far_terms(self, distances: Tensor) -> Tensor:
-        return functional.logsigmoid(distances - self.bias).neg_()
-
-    def _near_terms(self, distances: Tensor) -> Tensor:
-        return functional.logsigmoid(self.bias - distances).neg_()
+        zero = torch.zeros_like(near.count)
+        return _Sum(near, zero, zero.clone(), zero.clone())
 
     def observe(self, tile: Tile, state: _Sum) -> None:
-        state.value += self._far_terms(tile.distances).sum(1)
+        self._add(tile, state, 1)
+
+    def observe_both(
+        self,
+        tile: Tile,
+        turned: Callable[[], Tile],  # noqa: ARG002
+        rows: _Sum,
+        columns: _Sum,
+    ) -> None:
+        self._add(tile, rows, 1)
+        self._add(tile, columns, 0)
+
+    def _add(self, tile: Tile, state: _Sum, dim: int) -> None:
+        terms = functional.logsigmoid(tile.distances - self.bias)
+        state.value -= terms.sum(dim)
         if self._count_active:
-            # a term is the cross-entropy's, also while its slope by the bias is summed
-            state.active += _CrossEntropy._far_terms(self, tile.distances).sign_().sum(1)
+            state.active += terms.neg_().sign_().sum(dim)
+        if self._note:
+            state.by_bias += (self.bias - tile.distances).sigmoid_().sum(dim)
 
     def finish(self, state: _Sum) -> Rows:
         near = state.near
-        value = near.filled(self._near_terms(near.distances), 0.0).sum(1)
-        active = torch.zeros_like(near.count)
-        if self._count_active:
-            terms = _CrossEntropy._near_terms(self, near.distances)
-            active = terms.masked_fill_(~near.valid, 0.0).sign_().sum(1)
+        terms = near.filled(functional.logsigmoid(self.bias - near.distances).neg_(), 0.0)
+        value, active = (
+            terms.sum(1),
+            terms.sign().sum(1) if self._count_active else torch.zeros_like(near.count),
+        )
+        if self._note:
+            self.near.note(near.start, self.near_slope(state).sum(1).neg_())
+            self.far.note(near.start, state.by_bias)
         if self.apart:
             return Rows(
                 near=Part(value, near.count, active), far=Part(state.value, near.far_count, state.active)
@@ -68,16 +85,6 @@ class _CrossEntropy(TableFunction[_Sum]):
     def near_slope(self, state: _Sum) -> Tensor:
         near = state.near
         return near.filled((near.distances - self.bias).sigmoid_(), 0.0)
-
-
-class _BiasSlope(_CrossEntropy):
-    """The derivative of each term by the bias, walked without gradients."""
-
-    def _far_terms(self, distances: Tensor) -> Tensor:
-        return (self.bias - distances).sigmoid_()
-
-    def _near_terms(self, distances: Tensor) -> Tensor:
-        return (distances - self.bias).sigmoid_().neg_()
 
 
 class BinaryPair(ComposedLoss):
@@ -100,7 +107,7 @@ class BinaryPair(ComposedLoss):
     bias : float
         b at the beginning: the distance at which alike and unlike are equally likely.
     learn_bias : bool
-        Whether b is a parameter. Its gradient takes a second walk without gradients.
+        Whether b is a parameter.
     balanced : bool
         Average alike and unlike pairs apart and add, instead of the mean over all pairs.
 
@@ -131,14 +138,21 @@ class BinaryPair(ComposedLoss):
         self.balanced = bool(balanced)
 
     def compose(self, table: Table) -> Tensor:
-        """One walk for the value, and one for the slope by the bias where it is learned."""
+        """One walk, which notes the slopes by the bias where it is learned."""
         bias = self.bias.to(table.rows.dtype)
-        options = {"balanced": self.balanced, "count_active": self.reduction == "active"}
-        value, terms = table.value(_CrossEntropy(bias.detach(), **options), self.distance, self.reduction)
-        self.warn_if_empty(terms)
-        if self.bias.requires_grad and torch.is_grad_enabled():
-            with torch.no_grad():
-                function = _BiasSlope(bias.detach(), **options)
-                slope, _ = table.detached().value(function, self.distance, self.reduction)
-            value = value + (bias - bias.detach()) * slope
-        return value
+        learns = self.bias.requires_grad and torch.is_grad_enabled()
+        function = _CrossEntropy(
+            bias.detach(), balanced=self.balanced, count_active=self.reduction == "active", note=learns
+        )
+        request = TableRequest(function, self.distance, table.resolved, self.reduction)
+        value, outcome = table_value(request, table.rows, table.columns, table.weights)
+        self.warn_if_empty(outcome.terms)
+        if not learns:
+            return value
+        near, far = function.near.all(table.rows), function.far.all(table.rows)
+        if self.reduction != "none":
+            divisors = outcome.divisors
+            near = near / divisors["near" if self.balanced else "joint"]
+            far = far / divisors["far" if self.balanced else "joint"]
+        slope = near + far if table.weights is None else (near + far) * table.weights.detach()
+        return value + (bias - bias.detach()) * (slope if self.reduction == "none" else slope.sum())

@@ -21,35 +21,37 @@ def _in_c(distances: Tensor, bins: int) -> bool:
 
 
 def bin_counts(distances: Tensor, bins: int, scale: float) -> Tensor:
-    """What distances, not below zero, give to nodes 0 to ``bins`` at ``b / scale``: (bins + 1,) float64.
+    """What each row's distances (r, c) give to nodes 0 to ``bins`` at ``b / scale``: (r, bins + 1) float64.
 
-    Infinite ones give nothing, those beyond the last node count there.
+    Infinite ones give nothing, those beyond the first or last node count there.
     """
+    rows, columns = distances.shape
     if _in_c(distances, bins):
-        found = torch.zeros(bins + 1, dtype=torch.float64)
-        compiled.function(f"bin_counts_{compiled.name_of(distances)}", "piidp")(
-            distances.data_ptr(), distances.numel(), bins, scale, found.data_ptr()
+        found = torch.zeros((rows, bins + 1), dtype=torch.float64)
+        compiled.function(f"bin_counts_{compiled.name_of(distances)}", "piiidpi")(
+            distances.data_ptr(), rows, columns, bins, scale, found.data_ptr(), torch.get_num_threads()
         )
         return found
-    finite = distances[distances < torch.inf].double()
-    place = (finite * scale).clamp_(max=bins)
+    place = (distances.double() * scale).clamp_(min=0, max=bins)
     below = place.floor().clamp_(max=bins - 1)
-    beyond, node = place - below, below.long()
-    found = torch.bincount(node, 1.0 - beyond, minlength=bins + 1)
-    return found + torch.bincount(node + 1, beyond, minlength=bins + 1)
+    beyond, there = place - below, (distances < torch.inf).double()
+    found = torch.zeros((rows, bins + 1), dtype=torch.float64, device=distances.device)
+    found.scatter_add_(1, below.long(), there * (1.0 - beyond))
+    return found.scatter_add_(1, below.long() + 1, there * beyond)
 
 
 def bin_steps(distances: Tensor, steps: Tensor, scale: float) -> Tensor:
-    """``steps[b]`` of distances between nodes b and b + 1, in their shape and dtype; zero where infinite.
+    """``steps[r, b]`` of distances (r, c) between nodes b and b + 1; zero where infinite or below zero.
 
-    steps : (bins,), of which the last holds for all that lies beyond too.
+    steps : (r, bins), of which the last holds for all that lies beyond too.
     """
-    bins, steps = len(steps), steps.to(distances.dtype)
+    bins, steps = steps.shape[1], steps.to(distances.dtype).contiguous()
     if _in_c(distances, bins):
         out = torch.empty_like(distances)
-        compiled.function(f"bin_steps_{compiled.name_of(distances)}", "piidpp")(
-            distances.data_ptr(), distances.numel(), bins, scale, steps.data_ptr(), out.data_ptr()
-        )
+        compiled.function(f"bin_steps_{compiled.name_of(distances)}", "piiidppi")(
+            distances.data_ptr(), *distances.shape, bins, scale, steps.data_ptr(), out.data_ptr(),
+            torch.get_num_threads(),
+        )  # fmt: skip
         return out
-    below = (distances.double() * scale).clamp_(max=bins - 1).long()
-    return steps[below].masked_fill_(distances == torch.inf, 0.0)
+    place = (distances.double() * scale).clamp_(min=0, max=bins - 1).long()
+    return steps.gather(1, place).masked_fill_((distances == torch.inf) | (distances < 0), 0.0)
