@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from likewise.distances import Distance
+from likewise.distances import Distance, SignedDifference
 from likewise.losses.base import ReductionName, positive
 from likewise.losses.composed import ComposedLoss, Table
 from likewise.losses.differences import antisymmetric, check_values
@@ -17,6 +17,8 @@ from likewise.losses.scored import scored_pairs
 from likewise.relations import Block, Cells, Labels, Relation, Resolved, Scores, Sides
 from likewise.relations.base import cells_from_mask
 from likewise.table import Near, Part, Rows, TableFunction, Tile
+from likewise.table.distributed import active_group
+from likewise.table.grades import can_grade, grade_hinges
 
 __all__ = ["PairwiseRank"]
 
@@ -93,6 +95,21 @@ class _Grades(Resolved):
         self.longest = 0 if sides.columns_are_rows else sides.n_columns
         self._rows, self._columns, self._sides = rows, columns, sides
         self._row_known, self._column_known = known
+
+    @property
+    def alone(self) -> bool:
+        """Whether the items are compared with one another, each one known and itself alone."""
+        return (
+            self._sides.columns_are_rows
+            and self._sides.row_ids is None
+            and self._rows is self._columns
+            and bool(self._row_known.all())
+        )
+
+    @property
+    def grades(self) -> Tensor:
+        """The rows' grades."""
+        return self._rows
 
     def block(self, start: int, stop: int) -> Block:
         rows, columns = self._rows[start:stop, None], self._columns[None, :]
@@ -190,9 +207,24 @@ class PairwiseRank(ComposedLoss):
             compared = Table(table.other, None, listed, weights)
         else:
             compared = table
+        graded = compared.resolved
+        if isinstance(graded, _Grades) and self._in_c(graded, table):
+            value, pairs = grade_hinges(table.rows, graded.grades, self.margin, table.weights, self.reduction)
+            self.warn_if_empty(pairs)
+            return value
         value, terms = compared.value(_RankHinge(self.margin), self.distance, self.reduction)
         self.warn_if_empty(terms)
         return value + table.rows[:0].sum()  # of rows apart from their columns the gradient is zero
+
+    def _in_c(self, graded: _Grades, table: Table) -> bool:
+        """Whether the pairs of all graded items are to be compared, on one process, by one value each."""
+        return (
+            graded.alone
+            and type(self.distance) is SignedDifference
+            and self.reduction != "none"
+            and active_group() is None
+            and can_grade(table.rows)
+        )
 
 
 def _listed_signs(relation: Scores, sides: Sides) -> Resolved:
