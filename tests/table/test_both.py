@@ -73,4 +73,5 @@ def test_slopes(far: float, weighted: bool) -> None:
     if weights[0] is not None and weights[1] is not None:
         parts = [parts[0] * weights[0][:, None], parts[1] * weights[1]]
     assert found is not None
-    torch.testing.assert_close(found.double(), -10.0 * (parts[0] + parts[1]), rtol=2e-5, atol=1e-6)
+    # float32 holds a logit of 1,000 to 6e-5
+    torch.testing.assert_close(found.double(), -10.0 * (parts[0] + parts[1]), rtol=2e-4, atol=1e-6)
