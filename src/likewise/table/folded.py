@@ -24,7 +24,7 @@ from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import Hidden, added, far_tile, near_of, scaled
 from likewise.table.walk import joined
 
-__all__ = ["folded_walk", "folds"]
+__all__ = ["HELD", "LISTED", "SIDE", "WIDE", "folded_walk", "folds"]
 
 SIDE = 512
 """Rows and columns of a tile: 1 MB in float32."""
