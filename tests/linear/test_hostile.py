@@ -10,7 +10,7 @@ import pytest
 
 from likewise import linear
 from likewise.errors import InputError
-from likewise.linear.base import MahalanobisLearner
+from likewise.linear.base import Learner, MahalanobisLearner
 from likewise.relations import Chunklets, Pairs, Quadruplets, Triplets
 
 LEARNERS = [
@@ -89,6 +89,27 @@ def test_the_result_is_a_pseudo_metric(learner: Any, case: str) -> None:
     assert np.isfinite(distances).all() and (distances >= 0).all()
     assert (fitted.pair_distance(X, X) == 0).all()
     assert np.isfinite(fitted.objective_).all()
+
+
+OTHERS = [  # kernel, local and bilinear ones: no global metric
+    thing
+    for thing in (getattr(linear, name) for name in linear.__all__)
+    if inspect.isclass(thing) and issubclass(thing, Learner) and thing not in LEARNERS
+]
+
+
+@pytest.mark.parametrize("learner", OTHERS, ids=lambda learner: learner.__name__)
+@pytest.mark.parametrize("case", CASES)
+def test_without_a_global_metric_distances_are_finite_too(learner: Any, case: str) -> None:
+    X, y = CASES[case]
+    if learner is linear.ChiSquaredLMNN:
+        X = np.abs(X)  # it takes histograms
+    fitted = made(learner).fit(X, y)
+    distances = fitted.pair_distance(X[:-1], X[1:])
+    assert distances.shape == (len(X) - 1,) and distances.dtype == np.float64
+    assert np.isfinite(distances).all() and np.isfinite(fitted.objective_).all()
+    again = made(learner).fit(X, y).pair_distance(X[:-1], X[1:])
+    np.testing.assert_array_equal(again, distances)
 
 
 @pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: learner.__name__)
