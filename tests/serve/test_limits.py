@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import threading
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from likewise.data import load
 from likewise.errors import InputError
+from likewise.search import Index
 from likewise.serve.keys import Keys, new_key
 from likewise.serve.limits import Limits
 
@@ -72,8 +75,66 @@ def test_a_file_that_is_none_of_keys_is_refused(tmp_path: Path, content: str) ->
         new_key(tmp_path / "keys", "name")
 
 
-def test_limits_on_body_time_and_concurrency(serving) -> None:
-    url = serving(limits=Limits(body_bytes=1000, seconds=0.5, concurrency=2))
+def test_requests_beyond_the_limit_are_503_at_once_and_those_within_are_answered(serving) -> None:
+    url = serving(limits=Limits(concurrency=2))
+    served = serving.app.state.served
+    true, release = served.index, threading.Event()
+    begun = threading.Semaphore(0)
+
+    class Slow:
+        def __getattr__(self, name: str) -> object:
+            if name == "search_embeddings":
+                begun.release()
+                release.wait(20)
+            return getattr(true, name)
+
+    served.index = Slow()
+    answers: list[int] = []
+
+    def ask() -> None:
+        answers.append(httpx.post(f"{url}/v1/search", json={"ids": ["digits:1"]}, timeout=30).status_code)
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    try:
+        for one in asking:
+            one.start()
+        assert begun.acquire(timeout=20)
+        while b"in_flight 2.0" not in serving.app.state.metrics.text():
+            threading.Event().wait(0.01)
+        refused = httpx.get(f"{url}/v1/records")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert httpx.get(f"{url}/health").status_code == 200  # who watches the server isn't sent away
+    finally:
+        release.set()
+        for one in asking:
+            one.join(30)
+    assert answers == [200, 200]
+
+
+def test_a_full_disk_is_503_without_a_path_and_nothing_is_lost(
+    serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = serving(writable=True)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    add = {"items": [item(0)], "ids": ["later"]}
+    with monkeypatch.context() as patch:
+        patch.setattr(serving.app.state.served.index._home.journal, "_write", full)
+        for answer in (
+            httpx.post(f"{url}/v1/records", json=add),
+            httpx.delete(f"{url}/v1/records", params={"id": "digits:0"}),
+        ):
+            assert answer.status_code == 503
+            assert str(serving.app.state.folder) not in answer.text
+    assert httpx.get(f"{url}/v1/records").json()["total"] == 300
+    assert httpx.post(f"{url}/v1/records", json=add).status_code == 201
+    assert len(Index.load(serving.app.state.folder)) == 301
+
+
+def test_limits_on_body_and_its_time(serving) -> None:
+    url = serving(limits=Limits(body_bytes=1000, seconds=0.5))
     big = httpx.post(f"{url}/v1/embed", content=b"x" * 2000)
     assert (big.status_code, big.json()["error"]["code"]) == (413, "too_large")
     pieces = httpx.post(f"{url}/v1/embed", content=(b"x" * 300 for _ in range(9)))

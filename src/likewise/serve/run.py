@@ -8,7 +8,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from likewise.data import Source, load
@@ -142,7 +144,25 @@ def serve(
         except InputError:
             log("swap failed", trace=True)
 
-    Server(config).run(sockets=[listening])
+    with _ended_by_sigterm():
+        Server(config).run(sockets=[listening])
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the server and not the process.
+
+    uvicorn raises the signal that it stopped for once more when all is done. With the system's own handler
+    that would kill the process before the last lines of the log are written, and with another status than 0.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _listening(host: str, port: int) -> socket.socket:
