@@ -11,6 +11,7 @@ from torch import Tensor
 from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.gaps import GapSums, add_gaps
 
 __all__ = ["Contrastive", "PairSums"]
 
@@ -22,7 +23,7 @@ class PairSums:
     near: Near
     value: Tensor  # (r,)
     active: Tensor  # (r,)
-    gap: Tensor | None = None  # of the last tile, where it comes back
+    slopes: Tensor | None = None  # of the last tile, where it comes back
 
 
 class Contrastive(TableLoss[PairSums]):
@@ -79,17 +80,14 @@ class Contrastive(TableLoss[PairSums]):
         """No far terms yet."""
         return PairSums(near, torch.zeros_like(near.count), torch.zeros_like(near.count))
 
-    def _gap(self, tile: Tile) -> Tensor:
-        """How far unlike pairs lie inside the margin."""
-        return (self.margin - tile.distances).clamp_(min=0.0)
+    def _sums(self, state: PairSums) -> GapSums:
+        return GapSums(state.value, state.active if self.reduction == "active" else None)
 
     def observe(self, tile: Tile, state: PairSums) -> None:
         """Add the far terms of a tile."""
-        gap = self._gap(tile)
-        self._add(gap, state, 1)
-        if not self.squared and tile.kept:
-            gap = gap.sign_()  # all that the slope needs
-        state.gap = gap if tile.kept else None
+        state.slopes = add_gaps(
+            tile.distances, self.margin, squared=self.squared, rows=self._sums(state), slopes=tile.kept
+        )
 
     def observe_both(
         self,
@@ -99,18 +97,8 @@ class Contrastive(TableLoss[PairSums]):
         columns: PairSums,
     ) -> None:
         """The same terms for both."""
-        gap = self._gap(tile)
-        self._add(gap, rows, 1)
-        self._add(gap, columns, 0)
-
-    def _add(self, gap: Tensor, state: PairSums, dim: int) -> None:
-        """Add up the terms of a tile over its columns (1) or its rows (0)."""
-        if self.squared:
-            state.value += torch.linalg.vector_norm(gap, dim=dim).square_() / 2
-        else:
-            state.value += gap.sum(dim)
-        if self.reduction == "active":
-            state.active += gap.sign().sum(dim)
+        mine, theirs = self._sums(rows), self._sums(columns)
+        add_gaps(tile.distances, self.margin, squared=self.squared, rows=mine, columns=theirs)
 
     def _excess(self, near: Near) -> Tensor:
         """How far alike pairs lie beyond the near margin; zero where not valid."""
@@ -127,8 +115,11 @@ class Contrastive(TableLoss[PairSums]):
 
     def slope(self, tile: Tile, state: PairSums) -> Tensor:
         """``-max(0, m - d)``, or -1 inside the margin."""
-        gap = self._gap(tile) if state.gap is None else state.gap
-        return gap.neg_() if self.squared or state.gap is not None else gap.sign_().neg_()
+        if state.slopes is not None:
+            return state.slopes
+        found = add_gaps(tile.distances, self.margin, squared=self.squared, slopes=True)
+        assert found is not None
+        return found
 
     def near_slope(self, state: PairSums) -> Tensor:
         """``max(0, d - near_margin)``, or 1 beyond it."""

@@ -28,8 +28,8 @@ from torch import Tensor
 __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "threads", "whole"]
 
 _KERNELS = (
-    "bins", "both", "choices", "chunks", "exponentials", "grades", "groups", "hinges", "pairs", "shorts",
-    "small", "softmax", "symmetric",
+    "bins", "both", "choices", "chunks", "exponentials", "gaps", "grades", "groups", "hinges", "pairs",
+    "shorts", "small", "softmax", "symmetric",
 )  # fmt: skip
 _SOURCES = tuple(Path(__file__).with_name(f"{name}.c") for name in _KERNELS)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")
