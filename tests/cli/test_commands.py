@@ -88,6 +88,17 @@ def test_search_prints_what_the_library_finds(likewise, index_folder, things) ->
     assert shown == [hit.id for hit in Index.load(index_folder).search(f"{things}:0", k=3)]
 
 
+def test_search_takes_several_queries_as_one(likewise, index_folder, things) -> None:
+    names = [f"{things}:{row}" for row in (0, 2, 4)]
+    said = likewise("search", index_folder, *names, "-k", 3, "--json")
+    assert said.status == 0, said.err
+    expected = Index.load(index_folder).search(names, k=3, together=True)
+    assert [hit["id"] for hit in json.loads(said.out)] == [hit.id for hit in expected]
+    assert {hit.label for hit in expected} == {0}
+    refused = likewise("search", index_folder, *names, "--within", 1)
+    assert (refused.status, "--within takes one QUERY; found 3" in refused.err) == (2, True)
+
+
 def test_index_from_moves_an_index_to_another_engine(likewise, index_folder, tmp_path) -> None:
     moved = likewise("index", "--from", index_folder, "--engine", "hnsw", "-o", tmp_path / "moved")
     assert moved.status == 0, moved.err

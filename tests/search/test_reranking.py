@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from likewise.distances import Cosine, Euclidean
+from likewise.distances import Cosine, Distance, Euclidean
+from likewise.encoders import Standardize
 from likewise.errors import InputError
-from likewise.search import KReciprocal, QueryExpansion
+from likewise.model import Model
+from likewise.search import Index, KReciprocal, QueryExpansion
 from likewise.search.reranking import expanded, k_reciprocal_order
 
 
@@ -120,3 +122,31 @@ def test_a_duplicate_of_the_query_divides_nothing_by_zero() -> None:
     assert torch.isfinite(
         torch.from_numpy(expanded(same[0], same, expansion=QueryExpansion(), distance=Cosine()))
     ).all()
+
+
+@pytest.mark.parametrize("distance", [Cosine(), Euclidean()])
+def test_several_queries_together_are_the_nearest_to_their_mean(distance: Distance) -> None:
+    """By hand: of unit vectors under cosine, where a long vector counts no more than others."""
+    queries = np.array([[10, 0, 0], [0, 1, 0]], dtype=np.float32)
+    rows = np.array([[1, 1, 0], [1, 0, 0], [5, 0.5, 0], [0, 0, 1]], dtype=np.float32)
+    index = Index(Model(torch.nn.Identity(), distance, Standardize((3,))))
+    index.add_embeddings(rows, ids=["between", "one", "middle", "off"])
+    (hits,) = index.search_embeddings(queries, 4, together=True)
+    mean = np.array([0.5, 0.5, 0]) if isinstance(distance, Cosine) else np.array([5, 0.5, 0])
+    assert hits[0].id == ("between" if isinstance(distance, Cosine) else "middle")
+    assert hits[0].distance == pytest.approx(0, abs=1e-6)
+    expected = sorted(
+        float(distance(torch.tensor(mean)[None], torch.tensor(row)[None].double())) for row in rows
+    )
+    assert [hit.distance for hit in hits] == pytest.approx(expected, abs=1e-5)
+    assert index.search(queries, 4, together=True) == hits
+    assert index.search_embeddings(queries[:1], 4, together=True) == index.search_embeddings(queries[:1], 4)
+
+
+def test_queries_that_cancel_out_or_are_none_are_refused() -> None:
+    index = Index(Model(torch.nn.Identity(), Cosine(), Standardize((3,))))
+    index.add_embeddings(np.eye(3, dtype=np.float32), ids=list("abc"))
+    with pytest.raises(InputError, match="cancel each other out"):
+        index.search_embeddings(np.array([[1, 0, 0], [-2, 0, 0]], dtype=np.float32), together=True)
+    with pytest.raises(InputError, match="at least one"):
+        index.search([], together=True)

@@ -64,6 +64,20 @@ def test_embed_then_search_by_embeddings_and_by_ids(address: str) -> None:
     assert [hit["id"] for hit in within["hits"][0]] == [hit["id"] for hit in by_id[0][:2]]
 
 
+def test_several_items_or_ids_together_are_one_query(address: str, digits_index: Path) -> None:
+    index = Index.load(digits_index)
+    expected = [hit.id for hit in index.search_embeddings(index.embeddings[[1, 2, 3]], 5, together=True)[0]]
+    for given in ({"items": [item(1), item(2), item(3)]}, {"ids": ["digits:1", "digits:2", "digits:3"]}):
+        answer = httpx.post(f"{address}/v1/search", json={**given, "k": 5, "together": True}).json()
+        assert [[hit["id"] for hit in hits] for hits in answer["hits"]] == [expected]
+    with lw.Client(address) as client:
+        assert [hit.id for hit in client.search(X[1:4], 5, together=True)] == expected
+        one = {"embeddings": [[1.0] * 16, [-1.0] * 16], "model": client.ready()["model"], "together": True}
+    refused = httpx.post(f"{address}/v1/search", json=one)
+    assert refused.status_code == 422
+    assert "cancel each other out" in refused.json()["error"]["message"]
+
+
 def test_verify_says_what_the_model_says(address: str, digits_index: Path) -> None:
     model = Index.load(digits_index).model
     verdict = httpx.post(f"{address}/v1/verify", json={"a": item(0), "b_id": "digits:10"}).json()

@@ -108,6 +108,31 @@ def test_a_picture_is_searched_and_hits_are_walked(page, serving, digits_index, 
     page.wait_for_selector("#error:has-text('at character 8')")
 
 
+def test_several_pictures_or_records_are_one_query(page, serving, digits_index, tmp_path: Path) -> None:
+    opened(page, serving(data="digits"))
+    rows, index = [3, 13, 23], Index.load(digits_index)
+    for row in rows:
+        Image.fromarray((load("digits").X[row] * 255).round().astype(np.uint8)).save(tmp_path / f"{row}.png")
+    page.set_input_files("#query input[type=file]", [tmp_path / f"{row}.png" for row in rows])
+    told(page, "12 neighbours of 3 pictures")
+    assert page.locator("#query .preview img").count() == 3
+    expected = [hit.id for hit in index.search(load("digits").X[rows], 12, together=True)]
+    assert sorted(ids(page)) == sorted(expected)
+    assert sorted(ids(page)) != sorted(hit.id for hit in index.search(load("digits").X[3], 12))
+    page.click(".hit >> nth=0")
+    told(page, f"neighbours of {expected[0]}")
+    page.click("#trail button >> nth=0")  # and back to all three
+    told(page, "12 neighbours of 3 pictures")
+    assert page.locator("#query .preview img").count() == 3
+    page.fill("#query textarea", "digits:3\ndigits:13\n digits:23\n")
+    page.click("#options button")
+    told(page, "12 neighbours of 3 records")
+    assert sorted(ids(page)) == sorted(expected)
+    page.fill("#query textarea", "digits:3\nnobody")
+    page.click("#options button")
+    page.wait_for_selector("#error:has-text('nobody')")
+
+
 def test_a_picture_is_dropped_and_pasted(page, serving, tmp_path: Path) -> None:
     import base64
     import io

@@ -2,6 +2,7 @@
 
 QUERY is one thing: a file, or a set and a row, as in digits:17 or things.npz:17; or a text, where the run
 learned from texts or from pictures with words: "a red car".
+Several are one query, views of one thing: what is near the mean of their embeddings is found.
 
 --where keeps to records of which something holds: "shop = 'A' and price < 20". Columns are id, label and
 the metadata's; and, or, not, in (...), between, like and is null are understood.
@@ -19,7 +20,9 @@ HELP = "find what is most like one thing"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``likewise search``."""
     parser.add_argument("index", metavar="INDEX", help="a saved index")
-    parser.add_argument("query", metavar="QUERY", help="a file, a set and a row (digits:17), or a text")
+    parser.add_argument(
+        "query", metavar="QUERY", nargs="+", help="a file, a set and a row (digits:17), or a text"
+    )
     parser.add_argument("-k", metavar="N", type=int, default=10, help="how many to find (10)")
     parser.add_argument("--where", metavar="FILTER", help="only records of which this holds")
     parser.add_argument("--within", metavar="D", type=float, help="all records at most this far, not N")
@@ -35,14 +38,18 @@ def run(request: argparse.Namespace) -> None:
     from likewise.search import Index, KReciprocal, QueryExpansion
 
     index = Index.load(request.index)
+    query = request.query[0] if len(request.query) == 1 else request.query
     if request.within is not None:
+        if len(request.query) > 1:
+            raise InputError(f"--within takes one QUERY; found {len(request.query)}")
         if request.rerank or request.expand:
             raise InputError("--within finds all that is near enough; leave out --rerank and --expand")
-        hits = index.range_search(request.query, request.within, where=request.where)
+        hits = index.range_search(query, request.within, where=request.where)
     else:
         hits = index.search(
-            request.query,
+            query,
             k=request.k,
+            together=len(request.query) > 1,
             where=request.where,
             expansion=None if request.expand is None else QueryExpansion(request.expand),
             reranking=KReciprocal() if request.rerank else None,

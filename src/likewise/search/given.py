@@ -33,8 +33,13 @@ MetadataGiven: TypeAlias = Mapping[str, Sequence[Any]] | Sequence[Mapping[str, A
 Query: TypeAlias = str | os.PathLike[str] | Record | Any
 
 
-def query_vectors(model: Model, query: Query) -> tuple[NDArray[np.float32], bool]:
-    """Embeddings (n, d) of what is asked, and whether it was a single item."""
+def query_vectors(model: Model, query: Query, *, several: bool = False) -> tuple[NDArray[np.float32], bool]:
+    """Embeddings (n, d) of what is asked, and whether it was one item; ``several`` takes a list of names."""
+    if several and isinstance(query, (list, tuple)):
+        if not query:
+            raise InputError("a query of several items needs at least one; found none")
+        if all(isinstance(one, (str, os.PathLike, Record)) for one in query):
+            return np.concatenate([query_vectors(model, one)[0] for one in query]), False
     if isinstance(query, str) and isinstance(model.encoder, WordMapped):
         words = query
         try:

@@ -16,7 +16,7 @@ from likewise.search.engine import EngineReport, Vectors
 from likewise.search.given import Query, query_vectors
 from likewise.search.holdings import Holdings
 from likewise.search.querying import Hit, StoredRecord, hits_of, nearest_in, within
-from likewise.search.reranking import KReciprocal, QueryExpansion
+from likewise.search.reranking import KReciprocal, QueryExpansion, averaged
 
 __all__ = ["ReadableIndex"]
 
@@ -129,13 +129,14 @@ class ReadableIndex(ABC):
         where: str | None = None,
         expansion: QueryExpansion | None = None,
         reranking: KReciprocal | None = None,
+        together: bool = False,
     ) -> Any:
         """Find the nearest records; a query that is in the index finds itself.
 
         Parameters
         ----------
         query : str, path, Record, one item, or several items (n, ...)
-            One item (``digits:17``, ``query.jpg``), or several.
+            One item (``digits:17``, ``query.jpg``), or several; with ``together`` also a list of names.
         k : int >= 1
             How many; fewer come when the index, or the filter, holds fewer.
         where : str, optional
@@ -143,20 +144,26 @@ class ReadableIndex(ABC):
             :mod:`likewise.search.filters`.
         expansion : QueryExpansion, optional
         reranking : KReciprocal, optional
+        together : bool
+            Whether several items are one query, views of one thing: what is near the mean of their
+            embeddings is found (of unit vectors under cosine). Distances and probabilities are to that mean.
 
         Returns
         -------
         list of Hit
-            Nearest first, equal distances by the lower row. A list of such lists for several items.
+            Nearest first, equal distances by the lower row. A list of such lists for several items that
+            aren't one query.
 
         Raises
         ------
         InputError
             k under 1, another shape, NaN, an empty index, a filter that can't be read.
         """
-        vectors, single = query_vectors(self.model, query)
-        found = self.search_embeddings(vectors, k, where=where, expansion=expansion, reranking=reranking)
-        return found[0] if single else found
+        vectors, single = query_vectors(self.model, query, several=together)
+        found = self.search_embeddings(
+            vectors, k, where=where, expansion=expansion, reranking=reranking, together=together
+        )
+        return found[0] if single or together else found
 
     def search_embeddings(
         self,
@@ -167,14 +174,17 @@ class ReadableIndex(ABC):
         expansion: QueryExpansion | None = None,
         reranking: KReciprocal | None = None,
         fingerprint: str | None = None,
+        together: bool = False,
     ) -> list[list[Hit]]:
         """Find the nearest records of embeddings (n, d) that the index's own model made.
 
         Parameters and errors are those of :meth:`search`; ``fingerprint`` is that of the model which made
-        them, and another model's are refused (ArtifactError).
+        them, and another model's are refused (ArtifactError). Together they give one list.
         """
         self._check_model(fingerprint)
         vectors = self._holdings.checked(embeddings)
+        if together:
+            vectors = averaged(vectors, distance=self.model.distance)
         found = nearest_in(self._holdings, vectors, k, where=where, expansion=expansion, reranking=reranking)
         return hits_of(self._holdings, self.model, found)
 

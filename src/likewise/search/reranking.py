@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from likewise.distances import Cosine, Distance
 from likewise.errors import InputError
 
-__all__ = ["KReciprocal", "QueryExpansion", "expanded", "k_reciprocal_order"]
+__all__ = ["KReciprocal", "QueryExpansion", "averaged", "expanded", "k_reciprocal_order"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,30 @@ class KReciprocal:
                 raise InputError(f"{name} must be a whole number of at least 1; found {value!r}")
         if not 0 <= self.weight <= 1:
             raise InputError(f"weight must lie in [0, 1]; found {self.weight!r}")
+
+
+def averaged(queries: NDArray[np.float32], *, distance: Distance) -> NDArray[np.float32]:
+    """The mean (1, d) of the embeddings (n, d) of several queries that are one: views of one thing.
+
+    Of unit vectors when the distance is :class:`~likewise.distances.Cosine`, so that each counts the same.
+
+    Raises
+    ------
+    InputError
+        There are none, or unit vectors that cancel each other out.
+
+    >>> from likewise.distances import Euclidean
+    >>> averaged(np.float32([[2, 0], [0, 2]]), distance=Euclidean())
+    array([[1., 1.]], dtype=float32)
+    """
+    if not len(queries):
+        raise InputError("a query of several items needs at least one; found none")
+    rows = queries.astype(np.float64)
+    mean = (_unit(rows) if isinstance(distance, Cosine) and len(rows) > 1 else rows).mean(0, keepdims=True)
+    if isinstance(distance, Cosine) and len(rows) > 1 and np.linalg.norm(mean) < 1e-6:
+        raise InputError("the items of the query cancel each other out; ask for each alone")
+    out: NDArray[np.float32] = mean.astype(np.float32)
+    return out
 
 
 def expanded(

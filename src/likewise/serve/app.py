@@ -158,7 +158,9 @@ def create_app(
         check_batch(len(wanted))
         if request.k > rules.k:
             raise InputError(f"k must be at most {rules.k}; found {request.k}")
-        embedding = Embedding(request.items, request.embeddings, request.ids, request.model, request.k)
+        embedding = Embedding(
+            request.items, request.embeddings, request.ids, request.model, request.k, request.together
+        )
         question = Question(request.where, request.radius, request.expand, request.rerank)
         hits, model = await batcher.do(Job(question, embedding, len(wanted)))
         return _json({"hits": [[_hit(hit) for hit in own] for own in hits], "model": model})

@@ -89,10 +89,15 @@ class Client:
         where: str | None = None,
         expand: int | None = None,
         rerank: bool = False,
+        together: bool = False,
     ) -> list[Hit]:
-        """Find the nearest records of one item; see :meth:`likewise.Index.search`."""
-        wanted = {"items": [self._sent(item)], "k": k, "where": where, "expand": expand, "rerank": rerank}
-        return self._hits(wanted)[0]
+        """Find the nearest records of one item, or of a sequence of items that are one query together.
+
+        See :meth:`likewise.Index.search`.
+        """
+        items = [self._sent(one) for one in item] if together else [self._sent(item)]
+        wanted = {"k": k, "where": where, "expand": expand, "rerank": rerank, "together": together}
+        return self._hits({"items": items, **wanted})[0]
 
     def search_embeddings(
         self, embeddings: Any, k: int = 10, *, model: str, where: str | None = None

@@ -81,6 +81,7 @@ class SearchRequest(_Strict):
     where: str | None = Field(None, description="A filter: shop = 'A' and price < 20")
     expand: Annotated[int, Field(ge=1, le=100, strict=True)] | None = None
     rerank: StrictBool = False
+    together: StrictBool = Field(False, description="Several are one query: near their mean, one list.")
 
 
 class VerifyRequest(_Strict):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from likewise.errors import ArtifactError, InputError
 from likewise.model import Verdict
 from likewise.search import Hit, Index, KReciprocal, QueryExpansion
+from likewise.search.reranking import averaged
 from likewise.serve.items import accepted
 from likewise.serve.schemas import Item, RecordsRequest
 
@@ -42,6 +43,7 @@ class Embedding:
     ids: Sequence[str] | None = None
     model: str | None = None
     k: int = 10
+    together: bool = False  # several are one query
 
 
 class Served:
@@ -155,6 +157,13 @@ class Served:
                         made[place] = index.model.embed(items)
                     except (InputError, ArtifactError) as error:
                         answers[place] = error
+        for place, own in list(made.items()):
+            if payloads[place].together:
+                try:
+                    made[place] = averaged(own, distance=index.model.distance)
+                except InputError as error:
+                    answers[place] = error
+                    del made[place]
         return sorted(made.items())
 
     def _embedded(self, index: Index, wanted: Embedding) -> NDArray[np.float32]:
