@@ -47,6 +47,8 @@ class SimilarityRegression(BilinearLearner):
     tol : float > 0
     max_iter : int >= 1
         Most products with the pairs.
+    warm_start : bool
+        Begin at the last W.
     verbose : bool
     random_state : None, int or RandomState
         For the draw of pairs.
@@ -81,6 +83,7 @@ class SimilarityRegression(BilinearLearner):
         n_pairs: int | None = None,
         tol: float = 1e-6,
         max_iter: int = 500,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -90,6 +93,7 @@ class SimilarityRegression(BilinearLearner):
         self.n_pairs = n_pairs
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -108,7 +112,10 @@ class SimilarityRegression(BilinearLearner):
         unit = _unit(rows)
         price = _price(alpha, unit)
         operator = _Products(rows / unit, left, right)
-        found = _least_squares(operator, score, price, tol, steps, self._progress())
+        start = np.zeros((d, d))
+        if self.warm_start and hasattr(self, "weight_"):
+            start = self.weight_ * unit * unit
+        found = _least_squares(operator, score, price, tol, steps, self._progress(), start)
         with np.errstate(over="ignore", under="ignore"):
             self.weight_ = found.weight / unit / unit
         if not np.isfinite(self.weight_).all():
@@ -139,6 +146,8 @@ class DistanceRegression(MahalanobisLearner):
         Pairs of each kind drawn from labels: by default ``20 C^2`` of C classes, at most 100,000.
     tol : float > 0
     max_iter : int >= 1
+    warm_start : bool
+        Begin at the last M, of its rank.
     verbose : bool
     random_state : None, int or RandomState
         For the draw of pairs.
@@ -163,6 +172,7 @@ class DistanceRegression(MahalanobisLearner):
         n_pairs: int | None = None,
         tol: float = 1e-5,
         max_iter: int = 500,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -171,6 +181,7 @@ class DistanceRegression(MahalanobisLearner):
         self.n_pairs = n_pairs
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -183,8 +194,13 @@ class DistanceRegression(MahalanobisLearner):
         known = _scored(len(rows), y, scores, self.n_pairs, self.random_state)
         differences = rows[known.left.numpy()] - rows[known.right.numpy()]
         unit = scale_of(differences)
+        start = None
+        if self.warm_start and hasattr(self, "components_"):
+            begun = self.components_ * unit
+            start = begun.T @ begun
+        price = _price(alpha, unit)
         found = _projected(
-            differences / unit, known.score.numpy(), _price(alpha, unit), tol, steps, self._progress()
+            differences / unit, known.score.numpy(), price, tol, steps, self._progress(), start
         )
         self.intercept_ = found.intercept
         components = components_from_matrix(found.weight, k) / unit
@@ -258,17 +274,33 @@ class _Products:
 
 
 def _least_squares(
-    operator: _Products, score: _Array, price: float, tol: float, max_iter: int, progress: Progress
+    operator: _Products,
+    score: _Array,
+    price: float,
+    tol: float,
+    max_iter: int,
+    progress: Progress,
+    start: _Array,
 ) -> _Fitted:
     """Conjugate gradients on the normal equations, with the intercept eliminated by centring."""
     m, mean = len(score), score.mean()
     target = score - mean
-    weight, products = np.zeros(operator.shape), np.zeros(m)
-    residual = operator.adjoint(target) / m  # minus the slope at zero
+    weight, products = start, operator(start)
+
+    def value_and_descent() -> tuple[float, _Array]:
+        """The objective, and minus its slope; taken anew, as rounding could make a running one too small."""
+        error = products - products.mean() - target
+        value = 0.5 * float(error @ error) / m + 0.5 * price * float((weight * weight).sum())
+        return value, -(operator.adjoint(error) / m + price * weight)
+
+    first = float(np.linalg.norm(operator.adjoint(target))) / m  # the slope's size at zero
+    value, residual = value_and_descent()
+    converged = float(np.linalg.norm(residual)) <= tol * first
+    if converged and start.any():
+        progress.add(value)
     eased = operator.preconditioner(price)
     direction = eased(residual)
-    product, first = float((residual * direction).sum()), float(np.linalg.norm(residual))
-    converged = first == 0
+    product = float((residual * direction).sum())
     for _ in range(max_iter):
         if converged:
             break
@@ -278,19 +310,23 @@ def _least_squares(
         length = product / curvature
         weight = weight + length * direction
         products += length * moved
-        error = products - products.mean() - target
-        # Taken anew, not updated, so that rounding can't make it look smaller than it is.
-        residual = -(operator.adjoint(error) / m + price * weight)
+        value, residual = value_and_descent()
         step = eased(residual)
         previous, product = product, float((residual * step).sum())
         direction = step + (product / previous) * direction
-        progress.add(0.5 * float(error @ error) / m + 0.5 * price * float((weight * weight).sum()))
+        progress.add(value)
         converged = float(np.linalg.norm(residual)) <= tol * first
     return _Fitted(weight, float(mean - products.mean()), progress.values, converged)
 
 
 def _projected(
-    differences: _Array, score: _Array, price: float, tol: float, max_iter: int, progress: Progress
+    differences: _Array,
+    score: _Array,
+    price: float,
+    tol: float,
+    max_iter: int,
+    progress: Progress,
+    start: _Array | None,
 ) -> _Fitted:
     """Accelerated projected gradients over positive semidefinite M, the intercept eliminated."""
     m, d = differences.shape
@@ -315,9 +351,16 @@ def _projected(
     squares = np.einsum("ij,ij->i", differences, differences)
     # The curvature along M is at most mean |v|^4; halved while a step then keeps its promise.
     stiffness = float((squares * squares).mean()) + price * float(shrunk.max())
-    matrix, ahead, pace = np.zeros((d, d)), np.zeros((d, d)), 1.0
+    matrix, pace, first = np.zeros((d, d)), 1.0, 0.0
+    if start is not None:
+        # What a step changes is compared with the first one from zero, wherever this descent begins.
+        first = stiffness * float(
+            np.linalg.norm(positive_part(-slope_of(matrix, error_of(matrix)[0]) / stiffness))
+        )
+        matrix = (vectors * widths).T @ start @ (vectors * widths)
+    ahead = matrix
     error, intercept = error_of(matrix)
-    value, first, converged = value_of(matrix, error), 0.0, False
+    value, converged = value_of(matrix, error), False
     for step in range(max_iter):
         ahead_error, _ = error_of(ahead)
         slope, ahead_value = slope_of(ahead, ahead_error), value_of(ahead, ahead_error)
