@@ -204,6 +204,71 @@ def test_the_map_is_dragged_and_pointed_at(page, serving, digits_index) -> None:
     told(page, f"neighbours of digits:{lone}")
 
 
+def test_what_is_drawn_around_on_the_map_becomes_a_table(page, serving, digits_index) -> None:
+    opened(page, serving(data="digits"))
+    page.click("#tab-map")
+    told(page, "300 records")
+    index = Index.load(digits_index)
+    box = page.locator("#canvas").bounding_box()
+    points, scale = map_of(index.embeddings), 0.47 * min(box["width"], box["height"])
+    x = box["x"] + box["width"] / 2 + points[:, 0] * scale
+    y = box["y"] + box["height"] / 2 - points[:, 1] * scale
+    # A triangle around the upper left, by its three sides.
+    corners = np.array(
+        [[x.min() - 5, y.min() - 5], [x.mean() + 40, y.min() - 5], [x.min() - 5, y.mean() + 40]]
+    )
+    share = (x - corners[0, 0]) / np.ptp(corners[:, 0]) + (y - corners[0, 1]) / np.ptp(corners[:, 1])
+    surely, maybe = (set(np.flatnonzero(share < bound).tolist()) for bound in (0.99, 1.01))
+    page.click("#lasso")
+    assert page.get_attribute("#lasso", "aria-pressed") == "true"
+    page.mouse.move(*corners[0].tolist())
+    page.mouse.down()
+    for corner in corners[[1, 2]].tolist():
+        page.mouse.move(*corner, steps=5)
+    page.mouse.up()
+    told(page, "records selected")
+    assert page.get_attribute("#lasso", "aria-pressed") == "false"
+    with page.expect_download() as download:
+        page.click("#selection-table")
+    lines = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
+    chosen = {int(line["id"].split(":")[1]) for line in lines}
+    assert 0 < len(surely) < 300
+    assert surely <= chosen <= maybe
+    assert page.inner_text("#selected") == f"{len(lines)} selected"
+    for line in lines:
+        record = index.record(line["id"])
+        assert (line["label"], line["price"], line["shop"]) == (
+            str(record.label),
+            str(record.metadata["price"]),
+            record.metadata["shop"],
+        )
+    name = page.get_attribute("#selection-list .hit >> nth=0", "data-id")
+    page.click("#selection-clear")
+    assert page.locator("#selection.hidden").count() == 1
+    page.focus("#take")  # by keyboard: all that is in view
+    page.keyboard.press("Enter")
+    told(page, "300 records selected")
+    page.wait_for_selector("#selection-list :text('and 240 more')")
+    page.click(f"#selection-list .hit[data-id='{index.ids[0]}']")
+    told(page, f"neighbours of {index.ids[0]}")
+    assert name in index
+
+
+def test_a_table_of_rows_that_are_not_there_is_refused(serving) -> None:
+    import httpx
+
+    address = serving()
+    for rows, status in (
+        ([0, 300], 422),
+        ([], 422),
+        ([-1], 422),
+        (["0"], 422),
+        ([0] * 5001, 422),
+        ([299], 200),
+    ):
+        assert httpx.post(f"{address}/explorer/table", json={"rows": rows}).status_code == status
+
+
 def test_two_things_are_verified_side_by_side(page, serving, digits_index) -> None:
     opened(page, serving(data="digits"))
     page.click("#tab-verify")

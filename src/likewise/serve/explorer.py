@@ -30,12 +30,13 @@ from likewise.search import Index
 from likewise.serve.served import Served
 from likewise.serve.suspects import search_of_suspects
 
-__all__ = ["Correction", "Explorer", "colours", "example_filter", "map_of", "thumbnail"]
+__all__ = ["Correction", "Explorer", "Selection", "colours", "example_filter", "map_of", "thumbnail"]
 
 _Alone: TypeAlias = Callable[[Callable[[Index], Any]], Awaitable[Any]]
 _SIDE = 64
 _MOST_THUMBNAILS = 200
 _MOST_CATEGORIES = 1_000
+_MOST_ROWS = 5_000
 _SCRIPT = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -46,6 +47,15 @@ class Correction(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=1_000)]
     decision: Literal["accept", "reject"]
     suggested: Annotated[str, Field(max_length=10_000)]
+
+
+class Selection(BaseModel):
+    """Records by row, of which a table is wanted."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: Annotated[
+        list[Annotated[int, Field(ge=0, strict=True)]], Field(min_length=1, max_length=_MOST_ROWS)
+    ]
 
 
 class Explorer:
@@ -142,6 +152,10 @@ class Explorer:
         async def correct(correction: Correction) -> Response:
             return _json(await alone(lambda index: self.correct(index, correction)))
 
+        @app.post("/explorer/table", include_in_schema=False, dependencies=[reader])
+        async def table(selection: Selection) -> Response:
+            return _json(await alone(lambda index: self.table(index, selection.rows)))
+
     def about(self, index: Index) -> dict[str, Any]:
         """What the page shows before anything is asked."""
         calibration = index.model.calibration
@@ -162,18 +176,31 @@ class Explorer:
 
     def shown(self, index: Index, rows: list[int]) -> list[dict[str, Any]]:
         """Records by row, with their thumbnails."""
-        if any(not 0 <= row < len(index) for row in rows):
-            raise InputError(f"rows must lie from 0 to {len(index) - 1}")
-        ids = self._keep(index, "ids", lambda: index.ids)
+        ids = self._ids(index, rows)
         return [
             {
                 "row": row,
-                "id": ids[row],
-                "label": index.record(ids[row]).label,
-                "thumbnail": self.thumbnail(ids[row]),
+                "id": name,
+                "label": index.record(name).label,
+                "thumbnail": self.thumbnail(name),
             }
-            for row in rows
+            for row, name in zip(rows, ids, strict=True)
         ]
+
+    def table(self, index: Index, rows: list[int]) -> dict[str, Any]:
+        """All that is known of records by row: the columns' names, and a list of values for each."""
+        chosen = [index.record(name) for name in self._ids(index, rows)]
+        names = index.columns
+        return {
+            "columns": ["id", "label", *names],
+            "rows": [[one.id, one.label, *(one.metadata.get(name) for name in names)] for one in chosen],
+        }
+
+    def _ids(self, index: Index, rows: list[int]) -> list[str]:
+        if any(not 0 <= row < len(index) for row in rows):
+            raise InputError(f"rows must lie from 0 to {len(index) - 1}")
+        ids = self._keep(index, "ids", lambda: index.ids)
+        return [ids[row] for row in rows]
 
     def thumbnail(self, name: str) -> str | None:
         """A record's picture as a data URL, or its text, or nothing."""
