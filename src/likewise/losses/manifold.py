@@ -10,7 +10,7 @@ from torch import Tensor
 from likewise.distances import Cosine, Distance, unit_rows
 from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import positive
-from likewise.losses.class_cells import Settled
+from likewise.losses.class_cells import OwnClass, Settled
 from likewise.losses.classes import ClassLoss, ClassOptions
 from likewise.losses.composed import far_cells, near_cells
 from likewise.table import TableFunction
@@ -98,12 +98,13 @@ class Manifold(ClassLoss):
         root = affinity.sum(1).rsqrt()
         system = torch.eye(nodes.shape[0], dtype=rows.dtype, device=rows.device)
         system = system - self.alpha * root[:, None] * affinity * root
-        reached = (1.0 - self.alpha) * torch.linalg.inv(system)
-        n, cells = rows.shape[0], (row, anchor, own, *far_cells(resolved))
-        values = self._compare(reached[:n, n:], *cells)
+        reached = (1.0 - self.alpha) * _PositiveInverse.apply(system)  # type: ignore[no-untyped-call]
+        labelled = isinstance(resolved, OwnClass) and resolved.classes is not None
+        n, near, far = rows.shape[0], (row, anchor, own), None if labelled else far_cells(resolved)
+        values = self._compare(reached[:n, n:], near, far)
         if self.context_weight:
             context = unit_rows(reached[:n]) @ unit_rows(reached[n:]).T
-            values = values + self.context_weight * self._compare(context, *cells)
+            values = values + self.context_weight * self._compare(context, near, far)
         weighted = values
         if weights is not None:
             weighted = values * self._check_weights(weights, resolved, rows)[row]
@@ -115,18 +116,41 @@ class Manifold(ClassLoss):
     def _compare(
         self,
         similarity: Tensor,
-        row: Tensor,
-        anchor: Tensor,
-        own: Tensor,
-        far_row: Tensor,
-        far_anchor: Tensor,
-        far: Tensor,
+        near: tuple[Tensor, Tensor, Tensor],
+        far: tuple[Tensor, Tensor, Tensor] | None,
     ) -> Tensor:
-        """``log(1 + sum_c exp(s_c - s_y + m))`` over the c within m of y, for each near cell (k,)."""
-        count = (
-            int(row.max()) + 1 if not far_row.numel() else int(torch.maximum(row.max(), far_row.max())) + 1
-        )
-        others = similarity.new_full((count, similarity.shape[1]), -torch.inf)
-        others = others.index_put((far_row, far), similarity[far_anchor, far])
-        gap = others[row] - similarity[anchor, own][:, None] + self.margin
+        """``log(1 + sum_c exp(s_c - s_y + m))`` over the c within m of y, for each near cell (k,).
+
+        near, far : row, embedding and class of all near and of all far cells; without far ones each row has
+        one class, and all others are far.
+        """
+        row, anchor, own = near
+        if far is None:
+            others = similarity.scatter(1, own[:, None], -torch.inf)
+        else:
+            far_row, far_anchor, far_class = far
+            count = int(max(part.max() for part in (row, far_row) if part.numel())) + 1
+            others = similarity.new_full((count, similarity.shape[1]), -torch.inf)
+            others = others.index_put((far_row, far_class), similarity[far_anchor, far_class])[row]
+        gap = others - similarity[anchor, own][:, None] + self.margin
         return torch.where(gap.detach() >= 0, gap, -torch.inf).exp().sum(1).log1p()
+
+
+class _PositiveInverse(torch.autograd.Function):
+    """The inverse of a symmetric positive definite matrix, by half the work that one of any matrix takes."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+        ctx.save_for_backward(inverse)
+        return inverse
+
+    @staticmethod
+    def backward(ctx: Any, slopes: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            raise UnsupportedError(
+                "Manifold can't be differentiated twice: call backward without create_graph=True"
+            )
+        (inverse,) = ctx.saved_tensors
+        found: Tensor = inverse @ slopes @ inverse
+        return found.neg_()

@@ -54,7 +54,7 @@ class Regularizer(nn.Module):
         """
         found = self.reduced(check_shape("vectors", vectors))
         # a number that isn't finite makes its term so: then alone is there something to look for
-        if not math.isfinite(float(found.detach().sum())):
+        if not math.isfinite(found.item() if found.ndim == 0 else float(found.detach().sum())):
             check_embeddings("vectors", vectors)
         return found
 

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from likewise.errors import InputError
-from likewise.relations.base import Block, Cells, Relation, Resolved, Sides, check_count
+from likewise.relations.base import (
+    Block,
+    Cells,
+    Classes,
+    Listing,
+    Relation,
+    Resolved,
+    Sides,
+    check_count,
+)
 from likewise.relations.labels import _ByClass, exact_labels
 
 __all__ = ["ListedCells", "Mask", "Matches", "Pairs", "Quadruplets", "Scores", "Triplets"]
@@ -299,7 +308,28 @@ class Matches(Relation):
             raise InputError("Matches needs columns= (the other view) and no column_relation")
         check_count("Matches: the columns", sides.n_columns, sides.n_rows)
         numbers = torch.arange(sides.n_rows, device=sides.device)
-        return _ByClass(numbers, numbers, sides)
+        if sides.row_ids is not None:  # the same item may stand in several columns
+            return _ByClass(numbers, numbers, sides)
+        return _Matched(numbers, sides)
+
+
+class _Matched(Resolved):
+    """Row i is near column i and far from all others."""
+
+    longest = 1
+
+    def __init__(self, numbers: Tensor, sides: Sides) -> None:
+        self.n_rows, self.n_columns = sides.n_rows, sides.n_columns
+        self.classes = Classes(numbers, numbers, sides)
+        self._numbers = numbers
+
+    def block(self, start: int, stop: int) -> Block:
+        column = self._numbers[start:stop]
+        valid = torch.ones_like(column, dtype=torch.bool)
+        near = Cells(
+            column[:, None], valid[:, None], known=Listing(self._numbers[: stop - start], column, None)
+        )
+        return Block(self.n_columns, near, hidden=near)
 
 
 class Mask(Relation):
