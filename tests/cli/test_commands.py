@@ -107,6 +107,25 @@ def test_index_from_moves_an_index_to_another_engine(likewise, index_folder, tmp
     np.testing.assert_array_equal(after.embeddings, before.embeddings)
 
 
+def test_index_embeds_the_records_of_another_anew(
+    likewise, index_folder, run_folder, things, tmp_path
+) -> None:
+    held, run = tmp_path / "held", tmp_path / "run"
+    old = Index.load(index_folder)
+    old.remove([old.ids[0]])
+    old.with_engine("hnsw").save(held)
+    assert likewise("train", things, "-o", run, "--epochs", 1, "--seed", 5).status == 0
+    made = likewise("index", run, things, "--from", held, "-o", held)
+    assert made.status == 0, made.err
+    new = Index.load(held)
+    assert (new.ids, new.labels, new.engine.name) == (old.ids, old.labels, "hnsw")
+    assert new.model.fingerprint == Model.load(run).fingerprint != old.model.fingerprint
+    refused = likewise("index", run, things, "--from", held, "--engine", "flat", "-o", held)
+    assert (refused.status, "keeps its engine" in refused.err) == (2, True)
+    lone = likewise("index", run, "-o", tmp_path / "new")
+    assert (lone.status, "needs RUN and DATA" in lone.err) == (2, True)
+
+
 def test_an_index_without_its_journal_is_refused_and_what_was_saved_is_taken(
     likewise, index_folder, things, tmp_path
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from likewise.data import ArrayItems, Records
 from likewise.distances import Euclidean
 from likewise.encoders import MLP, Standardize
 from likewise.errors import ArtifactError, InputError
@@ -64,6 +65,46 @@ def test_every_kind_of_change_is_there_for_the_next_reader(folder: Path) -> None
         index.add_embeddings(rows(1, 3), ids=["later"])
         expected = held(index)
     assert held(Index.load(folder)) == expected
+
+
+def test_records_are_embedded_anew_in_one_step(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Changes since the save are kept, nobody else writes meanwhile, and a full disk leaves the old index."""
+    import torch
+
+    torch.manual_seed(1)
+    other = Model(MLP(D, dimension=3, hidden=()), Euclidean(), Standardize((D,)))
+    items = rows(22, 5)
+    data = Records(
+        ArrayItems(items),
+        None,
+        "data",
+        columns={"id": np.array([*(f"first-{i}" for i in range(20)), "x", "new"])},
+    )
+    with Index.open(folder) as index:
+        index.add_embeddings(rows(1), ids=["new"], labels=["n"], metadata=[{"n": 99}])
+        index.remove(["first-7"])
+        before = held(index)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left"))
+            )
+            with pytest.raises(ArtifactError, match="No space left"):
+                index.reembed(other, data)
+        assert held(index) == held(Index.load(folder)) == before
+        with pytest.raises(InputError, match="1 aren't there, such as 'new'"):
+            index.reembed(other, data.take(slice(0, 21)))
+        with pytest.raises(ArtifactError, match="another process is writing"):
+            Index.open(folder)
+        index.reembed(other, data)
+        index.add_embeddings(np.ones((1, 3)), ids=["after"])
+    back = Index.load(folder)
+    assert back.model.fingerprint == other.fingerprint
+    assert back.ids == (*(name for name in before), "after")
+    assert {name: (label, told) for name, (label, told, _) in held(back).items() if name != "after"} == {
+        name: (label, told) for name, (label, told, _) in before.items()
+    }
+    expected = other.embed(items[[*(i for i in range(20) if i != 7), 21]])
+    np.testing.assert_array_equal(back.embeddings[:-1], expected)
 
 
 def test_what_is_added_without_opening_stays_in_memory(folder: Path) -> None:

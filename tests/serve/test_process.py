@@ -20,6 +20,10 @@ import httpx
 import pytest
 
 from likewise.cli import main
+from likewise.data import load
+from likewise.distances import Cosine
+from likewise.encoders import Standardize, encoder_for
+from likewise.model import Model
 from likewise.search import Index
 from likewise.serve.keys import Keys
 
@@ -92,6 +96,23 @@ def test_a_hangup_swaps_the_index_and_a_bad_one_leaves_the_old(started, folder: 
     os.kill(server.process.pid, signal.SIGHUP)
     assert "records.json" in server.logged("swap failed")["traceback"]
     assert httpx.post(f"{server.address}/v1/search", json={"ids": ["digits:1"]}).status_code == 200
+
+
+def test_a_follower_takes_an_index_that_was_embedded_anew_without_a_word(started, folder: Path) -> None:
+    """A new model comes in: its index replaces the old one in one step, and the server follows."""
+    server = started(folder, "--port", 0, "--follow")
+    assert server.logged("listening")["records"] == 300
+    before = httpx.get(f"{server.address}/ready").json()["model"]
+    records = load("digits").take(slice(0, 300))
+    other = Model(encoder_for((8, 8), dimension=5), Cosine(), Standardize((8, 8)))
+    with Index.open(folder) as index:
+        labels = index.labels
+        index.reembed(other, records)
+        assert (index.dimension, index.labels, len(index)) == (5, labels, 300)
+    assert server.logged("swapped")["model"] == other.fingerprint != before
+    answer = httpx.post(f"{server.address}/v1/search", json={"ids": ["digits:1"], "where": "price = 1"})
+    assert answer.json()["model"] == other.fingerprint
+    assert answer.json()["hits"][0][0]["id"] == "digits:1"
 
 
 def test_a_writable_index_is_swapped_with_what_was_added_to_it(started, folder: Path) -> None:

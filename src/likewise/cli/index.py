@@ -2,16 +2,23 @@
 
   likewise index RUN DATA -o INDEX                      build one
   likewise index --from INDEX --engine hnsw -o NEW      move one to another engine
+  likewise index RUN DATA --from INDEX -o INDEX         embed its records anew, with another run
   likewise index --from INDEX --as-saved -o NEW         leave out what changed since it was saved
 
 ENGINE is flat (exact; the default, up to about 100,000 things), hnsw, ivfpq or binary (approximate, for
 more; they choose their parameters for the wanted recall and tell what they reach), milvus or postgres
 (a server or a file, by --address). --as-saved is for an index whose journal was lost or damaged.
+Embedded anew, an index keeps its ids, labels, metadata and engine, and is replaced in one step; a server that
+runs with --follow takes the new one by itself.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from likewise.search import Index
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -25,11 +32,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", metavar="INDEX", required=True, help="the index's folder")
     parser.add_argument("--from", metavar="INDEX", dest="source", help="take the records of this index")
     parser.add_argument("--as-saved", action="store_true", help="of --from, without its journal of changes")
-    parser.add_argument("--engine", metavar="ENGINE", default="flat", help="what finds neighbours (flat)")
+    parser.add_argument("--engine", metavar="ENGINE", help="what finds neighbours (flat)")
     parser.add_argument(
         "--recall", metavar="R", type=float, default=0.95, help="wanted of an approximate engine (0.95)"
     )
     parser.add_argument("--address", metavar="A", help="of a server, or a Milvus Lite file that ends in .db")
+
+
+def _in_place(request: argparse.Namespace) -> bool:
+    """Whether an index is embedded anew where it lies."""
+    from os.path import realpath
+
+    both = request.source is not None and request.run_folder is not None
+    return both and realpath(request.source) == realpath(request.out)
+
+
+def _embedded_anew(request: argparse.Namespace) -> Index:
+    """The records of --from, embedded by RUN; where they lie, saved while nobody else may write."""
+    from likewise.errors import InputError
+    from likewise.model import Model
+    from likewise.search import Index
+
+    if request.engine is not None or request.address is not None:
+        raise InputError("an index keeps its engine when it is embedded anew; move it after, by --from alone")
+    model = Model.load(request.run_folder)
+    if _in_place(request) and not request.as_saved:
+        index = Index.open(request.source)
+    else:
+        index = Index.load(request.source, as_saved=request.as_saved)
+    try:
+        index.reembed(model, request.data)
+    except BaseException:
+        index.close()
+        raise
+    if _in_place(request) and request.as_saved:
+        index.save(request.out)
+    return index
 
 
 def run(request: argparse.Namespace) -> None:
@@ -40,19 +78,22 @@ def run(request: argparse.Namespace) -> None:
     from likewise.model import Model
     from likewise.search import Index
 
-    if (request.source is None) == (request.run_folder is None) or (
-        request.source is None and request.data is None
-    ):
-        raise InputError("likewise index needs RUN and DATA, or --from INDEX; see likewise index --help")
+    if (request.run_folder is None) != (request.data is None) or not (request.run_folder or request.source):
+        raise InputError(
+            "likewise index needs RUN and DATA, or --from INDEX, or both; see likewise index --help"
+        )
     if request.as_saved and request.source is None:
         raise InputError("--as-saved needs --from INDEX, the index whose journal is to be left out")
     check_output(request.out, manifest="index.json", kind="likewise-index")
-    chosen = {"engine": request.engine, "recall": request.recall, "address": request.address}
-    if request.source is not None:
+    chosen = {"engine": request.engine or "flat", "recall": request.recall, "address": request.address}
+    if request.source is not None and request.run_folder is not None:
+        index = _embedded_anew(request)
+    elif request.source is not None:
         index = Index.load(request.source, as_saved=request.as_saved).with_engine(**chosen)
     else:
         index = Index.build(Model.load(request.run_folder), request.data, **chosen)
-    index.save(request.out)
+    if not _in_place(request):
+        index.save(request.out)
     print(f"saved {request.out}: {len(index):,} records, {index.engine}")
     example = request.data and f"{request.data}:0"
     print(f"next: {program_name()} search {request.out} {example or 'QUERY'}")

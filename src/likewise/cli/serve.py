@@ -2,7 +2,7 @@
 
 The page is at the address itself, the API under /v1, its description at /openapi.json. Beyond this machine
 (--host) keys are required; --new-key makes one, shows it once, and keeps only its hash.
-SIGHUP loads INDEX again and swaps it in one step.
+SIGHUP loads INDEX again and swaps it in one step; with --follow that happens whenever INDEX was saved anew.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", metavar="P", type=int, default=8000, help="0 takes a free one (8000)")
     parser.add_argument("--data", metavar="DATA", help="what was indexed, for the page's pictures")
     parser.add_argument("--writable", action="store_true", help="let records be added and removed")
+    parser.add_argument("--follow", action="store_true", help="take INDEX anew whenever it is replaced")
     parser.add_argument("--corrections", metavar="FILE", help="a CSV for the page's verdicts on suspects")
     parser.add_argument("--keys", metavar="FILE", help="a file of API keys")
     parser.add_argument("--new-key", metavar="NAME", help="make a key in the file of --keys, and stop")
@@ -51,5 +52,6 @@ def run(request: argparse.Namespace) -> None:
         keys=request.keys,
         writable=request.writable,
         corrections=request.corrections,
+        follow=request.follow,
         started=lambda address: print(f"serving {request.index} at {address}  (Ctrl-C ends)", flush=True),
     )

@@ -230,6 +230,47 @@ class Index(ReadableIndex):
             )
         return made
 
+    def reembed(self, model: Model, data: Source) -> None:
+        """Embed the same records anew with another model; ids, labels, metadata and engine stay.
+
+        An index that was opened is saved too, in one step: whoever loads the folder finds all of the old
+        index until all of the new one is there, and nobody else can write to it meanwhile.
+
+        Parameters
+        ----------
+        model : Model
+        data : name, path, (X, y) or Records
+            The items, found by the records' ids; others are passed over.
+
+        Raises
+        ------
+        InputError
+            A record whose item isn't in the data, or an engine whose records lie in a server.
+        ArtifactError
+            The index is open and the disk refuses; it is as it was.
+        """
+        choice, names = self._held.choice, self.ids
+        if choice.address is not None:
+            raise InputError(
+                f"engine {choice.name}: its records lie at {choice.address}; build an index with a store of "
+                "its own, likewise index RUN DATA --engine --address, and remove the old one"
+            )
+        records = load(data)
+        rows = {name: row for row, name in enumerate(records.ids)}
+        lacking = [name for name in names if name not in rows]
+        if lacking:
+            raise InputError(
+                f"data must hold every record of the index; {len(lacking)} aren't there, "
+                f"such as {lacking[0]!r}"
+            )
+        held = Holdings(model.distance, choice)
+        if names:
+            embeddings = held.checked(embedded(model, records.take([rows[name] for name in names])))
+            held.take(embeddings, names, self.labels, [dict(told) for told in self.metadata])
+        if self._home.journal is not None:
+            self._home.save(held, model, None)
+        self._hold(model, held, self._home)
+
     def save(self, path: str | os.PathLike[str] | None = None) -> None:
         """Save index and model as one folder, whole or not at all.
 

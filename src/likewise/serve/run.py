@@ -22,6 +22,7 @@ from likewise.serve.limits import Limits
 __all__ = ["http_protocol", "is_loopback", "serve"]
 
 _GRACE_SECONDS = 10
+_FOLLOW_SECONDS = 0.5
 _SWITCH_SECONDS = 0.0005
 
 
@@ -49,6 +50,7 @@ def serve(
     writable: bool = False,
     limits: Limits | None = None,
     corrections: str | os.PathLike[str] | None = None,
+    follow: bool = False,
     started: Callable[[str], None] | None = None,
 ) -> None:
     """Serve an index until SIGINT or SIGTERM; SIGHUP loads the folder again and swaps it in one step.
@@ -68,6 +70,8 @@ def serve(
     limits : Limits, optional
     corrections : path, optional
         A CSV for the page's verdicts on suspects.
+    follow : bool
+        Whether the folder is looked at twice a second, and swapped as on SIGHUP where it was saved anew.
     started : callable, optional
         Called with the address once the server listens.
 
@@ -104,6 +108,7 @@ def serve(
     rules = limits or Limits()
     opened = Index.open if writable else Index.load
     records = None if data is None else load(data)
+    seen = _version(path)  # before it is read: what is saved while it is read is taken after
     served = Served(opened(path), writable=writable, pixels=rules.pixels)
     explorer = Explorer(served, records=records, corrections=corrections)
     hosts = frozenset({"127.0.0.1", "localhost", "[::1]", host.lower()}) if is_loopback(host) else None
@@ -131,10 +136,26 @@ def serve(
                 asyncio.get_running_loop().add_signal_handler(
                     signal.SIGHUP, lambda: asyncio.ensure_future(swap())
                 )
+            if follow:
+                self._following = asyncio.ensure_future(watch())
             address = f"http://{_shown(host)}:{listening.getsockname()[1]}"
             log("listening", address=address, records=len(served.index))
             if started is not None:
                 started(address)
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            if follow:
+                self._following.cancel()
+            await super().shutdown(sockets)
+
+    async def watch() -> None:
+        nonlocal seen
+        while True:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            now = _version(path)
+            if now is not None and now != seen:
+                seen = now
+                await swap()
 
     async def swap() -> None:
         try:
@@ -163,6 +184,15 @@ def _ended_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _version(path: str | os.PathLike[str]) -> tuple[int, int, int] | None:
+    """What tells a saved index from the one before it in the same place; None where there is none now."""
+    try:
+        found = os.stat(os.path.join(path, "index.json"))
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _listening(host: str, port: int) -> socket.socket:
