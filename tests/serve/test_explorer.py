@@ -329,6 +329,44 @@ def test_names_from_strangers_are_text(page, run_app, digits_index) -> None:
         assert hostile in page.inner_text("#legend")
 
 
+def test_pictures_are_found_by_words_where_the_model_learned_them(page, run_app) -> None:
+    """Words' vectors are laid onto the embeddings of two digits: each word must find its own."""
+    import httpx
+    import torch
+
+    import likewise as lw
+    from likewise.distances import Cosine
+    from likewise.encoders import WordMapped, encoder_for
+    from likewise.serve.app import create_app
+    from likewise.serve.explorer import Explorer
+    from likewise.serve.served import Served
+
+    digits = load("digits").take(slice(0, 40))
+    encoder = WordMapped(encoder_for((8, 8), dimension=6), words=["zero", "red"], dimension=6)
+    model = Model(encoder, Cosine(), Standardize((8, 8)))
+    encoder.word_vectors.copy_(torch.from_numpy(model.embed(digits.items([4, 7]))))
+    index = Index.build(model, digits, ids=[f"digits:{row}" for row in range(40)])
+    with run_app(
+        create_app(served := Served(index), explorer=Explorer(served, records=load("digits")))
+    ) as address:
+        opened(page, address)
+        for words, row in (("a red one", 7), ("zero", 4)):
+            page.fill("#query textarea", words)
+            page.keyboard.press("Enter")
+            told(page, f"neighbours of {words}")
+            assert ids(page)[0] == f"digits:{row}"
+        page.fill("#query textarea", "id:digits:7")
+        page.keyboard.press("Enter")
+        told(page, "neighbours of digits:7")
+        page.fill("#query textarea", "xyzzy")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#error:has-text('has a vector')")
+        with lw.Client(address) as client:
+            assert client.search({"text": "a red one"}, k=1)[0].id == "digits:7"
+        add = {"items": [{"text": "zero"}], "ids": ["new"]}
+        assert httpx.post(f"{address}/v1/records", json=add).status_code == 422
+
+
 def test_rows_of_numbers_and_keys(page, run_app, tmp_path: Path) -> None:
     from likewise.serve.app import create_app
     from likewise.serve.served import Served

@@ -146,6 +146,8 @@ class Client:
         return [[Hit(**hit) for hit in own] for own in self._call("POST", "/v1/search", json=sent)["hits"]]
 
     def _sent(self, item: Any) -> Any:
+        if isinstance(item, Mapping):  # as the API takes it: {"text": ...} of a model of pictures with words
+            return dict(item)
         kind = (self._about or self.ready())["kind"]
         if kind == "text" and isinstance(item, str):
             return {"text": item}

@@ -25,6 +25,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from likewise.data import Records
+from likewise.encoders import WordMapped
 from likewise.errors import ArtifactError, InputError
 from likewise.search import Index
 from likewise.serve.served import Served
@@ -165,6 +166,7 @@ class Explorer:
             "engine": str(index.engine),
             "distance": type(index.model.distance).__name__,
             "kind": index.model.preprocessing.kind,
+            "words": isinstance(index.model.encoder, WordMapped),
             "item_shape": list(index.model.item_shape),
             "columns": ["label", *index.columns],
             "filter": example_filter(index),

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from likewise.encoders import WordMapped
 from likewise.errors import ArtifactError, InputError
-from likewise.model import Verdict
+from likewise.model import Model, Verdict
 from likewise.search import Hit, Index, KReciprocal, QueryExpansion
 from likewise.search.reranking import averaged
 from likewise.serve.items import accepted
-from likewise.serve.schemas import Item, RecordsRequest
+from likewise.serve.schemas import Item, RecordsRequest, TextItem
 
 __all__ = ["AnotherModelError", "Embedding", "Question", "Served"]
 
@@ -44,6 +45,14 @@ class Embedding:
     model: str | None = None
     k: int = 10
     together: bool = False  # several are one query
+
+
+def _spoken(model: Model, wanted: Embedding) -> NDArray[np.float32] | None:
+    """Embeddings of texts, where all items are, of a model of pictures with words; else none."""
+    if wanted.items is None or not isinstance(model.encoder, WordMapped):
+        return None
+    texts = [item.text for item in wanted.items if isinstance(item, TextItem)]
+    return model.encoder.text(texts) if len(texts) == len(wanted.items) else None
 
 
 class Served:
@@ -139,7 +148,10 @@ class Served:
         forms: dict[Any, list[tuple[int, NDArray[Any]]]] = {}
         for place, payload in enumerate(payloads):
             try:
-                if payload.items is None:
+                spoken = _spoken(index.model, payload)
+                if spoken is not None:
+                    made[place] = spoken
+                elif payload.items is None:
                     made[place] = self._embedded(index, payload)
                 else:
                     items = accepted(index.model, payload.items, pixels=self._pixels)
