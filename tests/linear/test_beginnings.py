@@ -24,6 +24,9 @@ def spread(components: np.ndarray) -> float:
     return 2 * float(np.trace(components @ SCATTER @ components.T))
 
 
+LONG = START * np.sqrt(500 / spread(START))
+
+
 def digits(n: int) -> tuple[np.ndarray, np.ndarray]:
     X, y = load_digits(return_X_y=True)
     X = X[:n, X[:n].std(axis=0) > 0]
@@ -53,7 +56,7 @@ def distance_to(size: float) -> Callable[[np.ndarray], tuple[float, np.ndarray]]
 def test_annealing_goes_on_while_length_is_wanted(optimum: float, ends: float) -> None:
     """The optimum's spread is known, so where L would rather be shorter is too: at the first spread above."""
     progress = Progress("annealed", verbose=False)
-    found = annealed(distance_to(optimum), START, SCATTER, max_iter=100, progress=progress)
+    found = annealed(distance_to(optimum), LONG, SCATTER, max_iter=100, progress=progress)
     assert spread(found) == pytest.approx(ends)
     assert len(progress.values) <= 40
     # At that spread nothing is nearer to the goal than its own direction.
@@ -62,13 +65,24 @@ def test_annealing_goes_on_while_length_is_wanted(optimum: float, ends: float) -
 
 def test_annealing_keeps_to_the_steps_there_are_and_leaves_what_maps_all_to_one_point() -> None:
     progress = Progress("annealed", verbose=False)
-    annealed(distance_to(1000.0), START, SCATTER, max_iter=3, progress=progress)
+    annealed(distance_to(1000.0), LONG, SCATTER, max_iter=3, progress=progress)
     assert len(progress.values) == 3
     nothing = np.zeros((2, 3))
     np.testing.assert_array_equal(
         annealed(distance_to(1.0), nothing, SCATTER, max_iter=3, progress=Progress("none", verbose=False)),
         nothing,
     )
+
+
+def test_annealing_leaves_a_short_beginning_as_it_is() -> None:
+    """Held at a larger spread, rows settle on a neighbour of the other class, and nothing moves them again."""
+    short = START * np.sqrt(10 / spread(START))
+    progress = Progress("short", verbose=False)
+    np.testing.assert_array_equal(
+        annealed(distance_to(1.0), short, SCATTER, max_iter=9, progress=progress), short
+    )
+    X = np.array([[0.0, 0.0], [0.1, 3.0], [1.0, 0.1], [1.1, 3.1]])
+    assert NCA().fit(X, [0, 0, 1, 1]).objective_[-1] < -3.99
 
 
 def test_shortened_goes_on_from_the_lower_end() -> None:
@@ -79,11 +93,10 @@ def test_shortened_goes_on_from_the_lower_end() -> None:
         away = np.log(spread(L) / centre)
         return floor + away**2, 2 * away * 4 * (L @ SCATTER) / spread(L)
 
-    long = START * np.sqrt(500 / spread(START))
     progress = Progress("shortened", verbose=False)
-    found = shortened(valleys, long, SCATTER, max_iter=1, progress=progress)
+    found = shortened(valleys, LONG, SCATTER, max_iter=1, progress=progress)
     assert spread(found) > 60  # there was a step for one alone
-    found = shortened(valleys, long, SCATTER, max_iter=30, progress=Progress("both", verbose=False))
+    found = shortened(valleys, LONG, SCATTER, max_iter=30, progress=Progress("both", verbose=False))
     assert spread(found) == pytest.approx(10, rel=0.05)
     short = START * np.sqrt(10 / spread(START))
     np.testing.assert_array_equal(

@@ -74,9 +74,12 @@ def annealed(
 ) -> _Array:
     """L (k, d) after some steps with the mean squared distance of mapped rows held at 20, 40, 80 and 160.
 
-    Of ``start`` the length doesn't matter. Rows have the ``scatter`` X'X / n (d, d). A spread has ten steps
-    at most. None follows where L would rather be shorter: then nothing held it back.
+    Where the spread of ``start`` isn't above 20, ``start`` itself: rows still weigh their neighbours there.
+    Elsewhere its length doesn't matter. Rows have the ``scatter`` X'X / n (d, d). A spread has ten steps at
+    most. None follows where L would rather be shorter: then nothing held it back.
     """
+    if not _SPREADS[0] < _spread(start, scatter) < np.inf:
+        return start
     for spread in _SPREADS:
         left = max_iter - len(progress.values)
         squares = _spread(start, scatter)

@@ -31,9 +31,10 @@ class NCA(DescentLearner):
     n_components : int, optional
         k, the rows of L; by default d. Fewer guard against over-fitting.
     init : "auto", "identity", "pca", "lda", "random" or array (k, d)
-        See :func:`~likewise.linear.start.starting_components`. "auto" anneals first: rows' mean squared
-        distance under L is held at 20, 40, 80 and 160, ten steps each, so that no row settles on one
-        neighbour before the others were weighed. From the others the descent is plain.
+        See :func:`~likewise.linear.start.starting_components`. "auto" anneals first where rows are
+        far apart (as in many dimensions): their mean squared distance under L is held at 20, 40, 80 and
+        160, ten steps each, so that no row settles on one neighbour before the others were weighed. From the
+        others the descent is plain.
     max_iter : int >= 1
         Steps of L-BFGS at most.
     tol : float >= 0

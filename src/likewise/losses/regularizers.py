@@ -147,7 +147,7 @@ class RegularFace(Regularizer):
         numbers = torch.arange(n, device=vectors.device)
         apart = Labels(numbers).resolve(None, Sides(n, n, True, vectors.device))
         request = TableRequest(NearestFar(), _Cosines(), apart, reduction)
-        return -table_value(request, vectors, None, None)[0]
+        return 0.0 - table_value(request, vectors, None, None)[0]  # zero without a sign
 
 
 class _Cosines(ProductDistance):
