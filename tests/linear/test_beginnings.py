@@ -75,7 +75,7 @@ def test_annealing_keeps_to_the_steps_there_are_and_leaves_what_maps_all_to_one_
 
 
 def test_annealing_leaves_a_short_beginning_as_it_is() -> None:
-    """Held at a larger spread, rows settle on a neighbour of the other class, and nothing moves them again."""
+    """Held at a larger spread, rows settle on a neighbour of the other class, and nothing moves them."""
     short = START * np.sqrt(10 / spread(START))
     progress = Progress("short", verbose=False)
     np.testing.assert_array_equal(
