@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,6 +149,37 @@ def test_the_page_says_how_it_was_run_and_what_was_not(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "toy.jsonl").read_text().splitlines()]
     assert [line["seed"] for line in lines] == [0, 1, 2]
     assert {cell["row"]: cell["value"] for cell in lines[1]["cells"]} == {"good": 3.0, "bad": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bfloat16": True, "hausdorff": False},
+        {"methods": "random pairs,all pairs", "steps": 3},
+        {"methods_lake": "", "start": 0.5},
+    ],
+)
+def test_the_command_of_a_page_runs_what_was_run(
+    changes: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of the command, as a shell splits them, are the configuration again."""
+    import likewise.recipes.experiment.runner as runner
+
+    recipe = dataclasses.replace(
+        load_recipe("siamese-oneshot"), run=lambda config, *, seed, data: Outcome(), claims=()
+    )
+    config = dataclasses.replace(recipe.config(), **changes)
+    program, command, *words = shlex.split(experiment(recipe, config, seeds=1).facts["command"])
+    assert (program, command) == ("likewise", "reproduce")
+    asked: list[RecipeConfig] = []
+
+    def note(recipe: Recipe, config: RecipeConfig, **_: object) -> None:
+        asked.append(config)
+        raise InputError("asked")
+
+    monkeypatch.setattr(runner, "experiment", note)
+    assert main([command, *words]) == 2
+    assert asked == [config]
 
 
 def test_a_run_can_be_kept_after_every_seed() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import shlex
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
@@ -244,7 +245,7 @@ def _verdict(difference: Figure) -> str:
 def _facts(recipe: Recipe, config: RecipeConfig, quick: bool, seeds: int, parallel: int) -> dict[str, str]:
     base = recipe.quick if quick else recipe.config()
     changed = [
-        f"--{own.name.replace('_', '-')} {_worded(getattr(config, own.name))}"
+        _option(own.name, getattr(config, own.name))
         for own in fields(config)
         if getattr(config, own.name) != getattr(base, own.name)
     ]
@@ -261,8 +262,12 @@ def _facts(recipe: Recipe, config: RecipeConfig, quick: bool, seeds: int, parall
     }
 
 
-def _worded(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _option(name: str, value: Any) -> str:
+    """As a shell takes it: a value of several words stands in quotes, and one of two has no value."""
+    name = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name} {shlex.quote(str(value))}"
 
 
 def commit_of_checkout() -> str:
