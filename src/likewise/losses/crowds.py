@@ -54,8 +54,9 @@ def crowd_value(crowds: Crowds, table: Table, distance: Distance) -> Tensor:
     for step in range(crowds.steps):
         noting = _Noting(crowds, step)
         plain.value(noting, distance, "sum")
-        nothing = torch.zeros(0, dtype=torch.float64)
-        near, far = (nothing if part is None else shared_sum(part) for part in (noting.near, noting.far))
+        # a process without rows adds nothing, but adds: the others wait for it
+        nothing = crowds.numbers(step, table.rows.new_zeros(0), near=True)
+        near, far = (shared_sum(nothing if part is None else part) for part in (noting.near, noting.far))
         crowds.settle(step, near, far)
     zero, _ = table.value(_Slopes(crowds), distance, "sum")
     return zero + crowds.value()

@@ -48,7 +48,7 @@ class _Deviations(Crowds):
     def settle(self, step: int, near: Tensor, far: Tensor) -> None:
         """The bounds, and what there is beyond them."""
         for which, part in enumerate((near, far)):
-            first, second = part.tolist() or (0.0, 0.0)
+            first, second = part.tolist()
             if step == 0:
                 self.counts[which] = first
                 mean = second / max(1.0, first)
@@ -144,8 +144,6 @@ class _Overlap(Crowds):
 
     def settle(self, step: int, near: Tensor, far: Tensor) -> None:  # noqa: ARG002
         """The value, and what each node is worth."""
-        if not len(near):
-            near, far = (torch.zeros(self._bins + 1, dtype=torch.float64) for _ in range(2))
         self.counts = float(near.sum()), float(far.sum())
         near, far = near / max(1.0, self.counts[0]), far / max(1.0, self.counts[1])
         at_or_beyond = near.flip(0).cumsum(0).flip(0)  # "more alike" is at or below
