@@ -1,7 +1,7 @@
 """Kernels in C, for what takes PyTorch many passes over a tile; built once by the C compiler at hand.
 
 The sources go with the package. The first time that a kernel is wanted it is compiled for this processor
-(about a second) into the user's cache, ``$XDG_CACHE_HOME/likewise`` or ``~/.cache/likewise``. Without a
+(some seconds) into the user's cache, ``$XDG_CACHE_HOME/likewise`` or ``~/.cache/likewise``. Without a
 compiler, without a cache that is the user's own, or with ``LIKEWISE_COMPILED=0`` in the environment, PyTorch
 does the same work more slowly: every kernel has its PyTorch form, and the tests hold them equal.
 """
