@@ -28,7 +28,8 @@ class SurrogatePrecision(Ranking):
     SurrogatePrecision has one k. With sigmoids this soft the value can be a little below zero: beyond k
     positives can count.
 
-    Time: one sigmoid for each positive and column of a row.
+    Time: one sigmoid for each positive and column of a row; of float32 and many positives hardly more than
+    one for each column, by bins (:mod:`~likewise.table.sigmoids`).
 
     Parameters
     ----------
@@ -74,7 +75,8 @@ class SurrogatePrecision(Ranking):
 
     def row(self, state: Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """One minus the soft precision, the mean over k."""
-        before = self.positives_before(state) + state.before
+        before, steep = self.positives_before(state)
+        before += state.before
         value, by_count = torch.zeros_like(state.near.count), torch.zeros_like(before)
         for k in self.k:
             # share is one over the number of positives
@@ -84,4 +86,4 @@ class SurrogatePrecision(Ranking):
             inside = ((k - 1 - before) / self.rank_temperature).sigmoid()
             value += (1.0 - (inside * part).sum(1)) / len(self.k)
             by_count += part * inside * (1.0 - inside) / (self.rank_temperature * len(self.k))
-        return value, by_count, self.by_positives(state, by_count)
+        return value, by_count, self.by_positives(state, by_count, steep)

@@ -1,7 +1,7 @@
 """Losses that count, softly, which columns come before each positive: surrogates of average precision.
 
 A positive at distance d_p has ``R = sum_n sigmoid((d_p - d_n) / t)`` negatives before it. The sums need no
-table of pairs: each positive is one pass over a tile.
+table of pairs: each positive is one pass over a tile, or over its bins.
 """
 
 from __future__ import annotations
@@ -92,30 +92,31 @@ class Ranking(TableLoss[Ranks]):
         positives' distances too, by those (r, q).
         """
 
-    def _pairs(self, state: Ranks, number: int) -> Tensor:
-        """``sigmoid((d_i - d_j) / t)`` of one positive i against each j: (r, q), zero where not valid."""
-        known = state.threshold.masked_fill(~state.valid, torch.inf)
-        own = known[:, number, None].masked_fill(~state.valid[:, number, None], -torch.inf)
-        before = (own - known).mul_(1.0 / self.temperature).sigmoid_()
-        before[:, number] = 0.0
-        return before
+    def positives_before(self, state: Ranks) -> tuple[Tensor, Tensor]:
+        """How many other positives come before each, softly, and the derivatives of that, times t: (r, q)."""
+        before, steep = torch.zeros_like(state.before), torch.zeros_like(state.before)
+        rate = 1.0 / self.temperature
+        add_ranks(self._positives(state), self._limits(state), rate, before=before, steep=steep)
+        # each has come before itself by a half
+        return before.sub_(0.5).masked_fill_(~state.valid, 0.0), steep
 
-    def positives_before(self, state: Ranks) -> Tensor:
-        """How many other positives come before each, softly: (r, q)."""
-        count = torch.zeros_like(state.before)
-        for number in range(state.threshold.shape[1]):
-            count[:, number] += self._pairs(state, number).sum(1)
-        return count
+    def by_positives(self, state: Ranks, by_count: Tensor, steep: Tensor) -> Tensor:
+        """The derivatives by the positives' distances (r, q), from those by :meth:`positives_before`.
 
-    def by_positives(self, state: Ranks, by_count: Tensor) -> Tensor:
-        """The derivatives by the positives' distances (r, q), from those by :meth:`positives_before`."""
-        found = torch.zeros_like(by_count)
-        for number in range(state.threshold.shape[1]):
-            before = self._pairs(state, number)
-            pull = before.addcmul_(before, before, value=-1.0).mul_(by_count[:, number, None])
-            found[:, number] += pull.sum(1)
-            found -= pull
-        return found.div_(self.temperature)
+        What moving a positive does to its own count and what it does to the others'; of itself nothing stays.
+        """
+        rate = 1.0 / self.temperature
+        by_count = by_count.masked_fill(~state.valid, 0.0)
+        others = rank_slopes(self._positives(state), self._limits(state), rate, by_count)
+        return (by_count * steep).sub_(others).div_(self.temperature)
+
+    def _positives(self, state: Ranks) -> Tensor:
+        """The positives' distances as cells: infinite where there is none."""
+        return state.threshold.masked_fill(~state.valid, torch.inf)
+
+    def _limits(self, state: Ranks) -> Tensor:
+        """The same as limits."""
+        return state.threshold.masked_fill(~state.valid, -torch.inf)
 
     def slope(self, tile: Tile, state: Ranks) -> Tensor:
         """Minus each sigmoid's derivative, weighted and summed over the positives."""
@@ -145,7 +146,8 @@ class PNP(Ranking):
     anchors that have a positive and a negative. The authors' code, and pytorch-metric-learning's PNPLoss
     after it, count the anchor as a positive of its own (``count_self=True``); the formula doesn't.
 
-    Time: one sigmoid for each positive and column of a row.
+    Time: one sigmoid for each positive and column of a row; of float32 and many positives hardly more than
+    one for each column, by bins (:mod:`~likewise.table.sigmoids`).
 
     Parameters
     ----------
@@ -233,7 +235,8 @@ class SmoothAP(Ranking):
     count the anchor as a positive of its own (``count_self=True``) and want classes of one size; the latter
     is right only where there are as many classes as items a class.
 
-    Time: one sigmoid for each positive and column of a row.
+    Time: one sigmoid for each positive and column of a row; of float32 and many positives hardly more than
+    one for each column, by bins (:mod:`~likewise.table.sigmoids`).
 
     Parameters
     ----------
@@ -272,9 +275,10 @@ class SmoothAP(Ranking):
         )
 
     def row(self, state: Ranks, share: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """One minus the soft average precision; ranks among the positives one positive at a time."""
-        rank = 1.0 + self.positives_before(state)
+        """One minus the soft average precision."""
+        rank, steep = self.positives_before(state)
+        rank = rank.add_(1.0)
         whole = rank + state.before
         value = (share * state.before / whole).sum(1)
         by_rank = -share * state.before / whole.square()
-        return value, share * rank / whole.square(), self.by_positives(state, by_rank)
+        return value, share * rank / whole.square(), self.by_positives(state, by_rank, steep)

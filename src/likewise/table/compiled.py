@@ -29,7 +29,7 @@ __all__ = ["at", "function", "library", "name_of", "shape", "state", "takes", "t
 
 _KERNELS = (
     "bins", "both", "choices", "chunks", "exponentials", "gaps", "grades", "groups", "hinges", "pairs",
-    "shorts", "small", "softmax", "symmetric",
+    "shorts", "sigmoids", "small", "softmax", "symmetric",
 )  # fmt: skip
 _SOURCES = tuple(Path(__file__).with_name(f"{name}.c") for name in _KERNELS)
 _FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-shared", "-fPIC", "-pthread")

@@ -1,7 +1,10 @@
 """Sigmoids of every cell of a tile against some limits of its row: soft ranks and ratio losses.
 
 ``s = sigmoid((limit - cell) * rate)``. Each sum has a form in PyTorch, several passes over the tile for each
-limit, and for float32 one in C (:mod:`~likewise.table.compiled`).
+limit, and for float32 one in C (:mod:`~likewise.table.compiled`). There a row with many limits is read by
+bins: the cells of a bin enter by the sums of their powers, and a limit takes a series a bin in place of a
+sigmoid a cell, exact to less than floats tell apart. What a sigmoid lacks of zero or one farther than 40 from
+the limit counts as nothing.
 """
 
 from __future__ import annotations
