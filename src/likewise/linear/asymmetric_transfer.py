@@ -49,6 +49,8 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
     tol : float > 0
         The slope to reach, as a part of that at W = 0.
     max_iter : int >= 1
+    warm_start : bool
+        Begin with the W of the last ``fit``.
     verbose : bool
     random_state : int, RandomState, optional
         Of the pairs drawn from labels.
@@ -70,6 +72,8 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
            [ 1.,  0., -1.]])
     """
 
+    weight_: _Array
+
     def __init__(
         self,
         *,
@@ -79,6 +83,7 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
         n_pairs: int | None = None,
         tol: float = 1e-6,
         max_iter: int = 500,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -88,6 +93,7 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
         self.n_pairs = n_pairs
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -127,6 +133,14 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
         wanted = np.where(same, upper, lower)
         sign = np.where(same, 1.0, -1.0)
         shape = (source.coordinates.shape[1], other.coordinates.shape[1])
+        start = np.zeros(shape)
+        if self.warm_start and hasattr(self, "weight_"):
+            if self.weight_.shape[1] != others.shape[1]:
+                raise InputError(
+                    f"warm_start goes on with target rows of {self.weight_.shape[1]} features; found "
+                    f"{others.shape[1]}; fit a clone"
+                )
+            start = (source.vectors @ self.weight_ @ other.vectors.T) * source.unit * other.unit
         progress = self._progress()
 
         def value(flat: _Array) -> tuple[float, _Array]:
@@ -138,7 +152,7 @@ class AsymmetricTransfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lear
         first = float(np.abs(value(np.zeros(shape).ravel())[1]).max())
         found = scipy.optimize.minimize(
             value,
-            np.zeros(shape).ravel(),
+            start.ravel(),
             jac=True,
             method="L-BFGS-B",
             callback=lambda intermediate_result: progress.add(float(intermediate_result.fun) * price),

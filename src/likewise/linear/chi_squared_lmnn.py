@@ -50,6 +50,8 @@ class ChiSquaredLMNN(Learner):
     max_iter : int >= 1
         Steps of L-BFGS at most, over all rounds.
     tol : float >= 0
+    warm_start : bool
+        Begin with the G of the last ``fit``.
     verbose : bool
 
     Attributes
@@ -78,6 +80,7 @@ class ChiSquaredLMNN(Learner):
         max_rows: int = 4000,
         max_iter: int = 200,
         tol: float = 1e-5,
+        warm_start: bool = False,
         verbose: bool = False,
     ) -> None:
         self.n_neighbors = n_neighbors
@@ -87,6 +90,7 @@ class ChiSquaredLMNN(Learner):
         self.max_rows = max_rows
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def __sklearn_tags__(self) -> Any:
@@ -117,8 +121,9 @@ class ChiSquaredLMNN(Learner):
             raise InputError(f"y must name two classes or more, one of them with two rows; found {found}")
         anchors, targets = _targets(rows, codes, width)
         d = rows.shape[1]
-        free = np.zeros((k, d))
-        free[np.arange(d) % k, np.arange(d)] = np.log(10.0 * k)  # nearly the identity, none of it zero
+        begun = np.ones((k, d))
+        begun[np.arange(d) % k, np.arange(d)] = 10.0 * k  # nearly the identity, none of it zero
+        free = np.log(np.maximum(self._beginning(begun, k, d), np.finfo(np.float64).tiny))
         progress, left, converged = self._progress(), int(self.max_iter), False
         impostors = np.empty((2, 0), dtype=np.int64)
         while left > 0 and not converged:

@@ -48,12 +48,16 @@ class FromeLocal(Learner):
         The duality gap to reach, relative to the objective.
     max_iter : int >= 1
         Most steps of L-BFGS-B.
+    warm_start : bool
+        Begin from the multipliers of the last ``fit``, where it had equally many triplets.
     verbose : bool
 
     Attributes
     ----------
     weights_ : float64 array (n, d)
         w of each training row; zero for rows that no triplet names as positive or negative.
+    multipliers_ : float64 array (m,)
+        The dual variables of the triplets, as parts of C.
     gap_ : float
         The duality gap at the end, relative to the objective.
 
@@ -72,6 +76,7 @@ class FromeLocal(Learner):
     """
 
     classes_: NDArray[Any]
+    multipliers_: _Array
 
     def __init__(
         self,
@@ -82,6 +87,7 @@ class FromeLocal(Learner):
         n_neighbors: int = 3,
         tol: float = 1e-4,
         max_iter: int = 1000,
+        warm_start: bool = False,
         verbose: bool = False,
     ) -> None:
         self.C = C
@@ -90,6 +96,7 @@ class FromeLocal(Learner):
         self.n_neighbors = n_neighbors
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None, *, triplets: Triplets | None = None) -> Self:
@@ -136,6 +143,9 @@ class FromeLocal(Learner):
             return 0.5 * float(weights @ weights) - float(alpha.sum()), Z @ weights - 1
 
         alpha, self.gap_, taken = np.zeros(m), np.inf, 0
+        last = getattr(self, "multipliers_", None) if self.warm_start else None
+        if last is not None and last.shape == alpha.shape:
+            alpha = last * most
         weights = np.zeros(n * d)
         while taken < max_iter:
             found = scipy.optimize.minimize(
@@ -149,6 +159,7 @@ class FromeLocal(Learner):
             self.gap_ = (primal + float(found.fun)) / max(primal, np.finfo(np.float64).tiny)
             if self.gap_ <= tol or found.nit == 0:
                 break
+        self.multipliers_ = alpha / most
         self.weights_ = (weights / unit).reshape(n, d)
         self._record(progress.values, n_iter=taken, converged=self.gap_ <= tol)
 

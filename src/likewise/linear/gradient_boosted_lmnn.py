@@ -10,6 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.validation import check_is_fitted
 
+from likewise.errors import InputError
 from likewise.linear.base import Learner
 from likewise.linear.lmnn import LMNN, LargeMargin
 from likewise.linear.options import number, whole
@@ -41,6 +42,8 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
         Of the linear :class:`LMNN` that begins, and of the objective.
     max_iter, tol :
         Of the linear LMNN; the trees end where none lowers the objective by a part of ``tol``.
+    warm_start : bool
+        Keep L and the trees of the last ``fit`` and add more, until there are ``n_trees``.
     verbose : bool
     random_state : int, RandomState, optional
         Of the trees' ties.
@@ -52,6 +55,8 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
     trees_ : list of fitted trees
     steps_ : float64 array (n_trees,)
         The a_t.
+    objective_ : float64 array
+        The objective before the first tree that this ``fit`` grew, and after each.
 
     Notes
     -----
@@ -64,6 +69,11 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
     True
     """
 
+    components_: _Array
+    trees_: list[DecisionTreeRegressor]
+    steps_: _Array
+    _seeds: Any
+
     def __init__(
         self,
         *,
@@ -75,6 +85,7 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
         n_components: int | None = None,
         max_iter: int = 100,
         tol: float = 1e-5,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -86,6 +97,7 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
         self.n_components = n_components
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -95,30 +107,20 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
         count, depth = whole("n_trees", self.n_trees), whole("max_depth", self.max_depth)
         rate = number("learning_rate", self.learning_rate, above=0)
         codes, self.classes_ = class_codes(y, len(rows))
-        linear = LMNN(
-            n_neighbors=self.n_neighbors,
-            regularization=self.regularization,
-            n_components=self.n_components,
-            max_iter=self.max_iter,
-            tol=self.tol,
-        ).fit(rows, y)
-        self.components_ = linear.components_
-        space = scaled(rows)
-        if np.abs(self.components_).max() * space.unit < 1e-3:
-            # No linear map tells the classes apart, and the best one sees nothing; trees need rows apart.
-            self.components_ = np.eye(len(self.components_), rows.shape[1]) / space.unit
-        mapped = rows @ self.components_.T
+        if self.warm_start and hasattr(self, "trees_"):
+            self._check_last(count, rows.shape[1])
+        else:
+            self._begin(rows, y)
         order = np.argsort(codes, kind="stable")
-        problem = LargeMargin.of(mapped, codes, self.n_neighbors, float(self.regularization))
-        seeds = np.random.RandomState(self.random_state) if _is_seed(self.random_state) else self.random_state
-        self.trees_: list[DecisionTreeRegressor] = []
-        steps: list[float] = []
+        targets_from = rows @ self.components_.T
+        problem = LargeMargin.of(targets_from, codes, self.n_neighbors, float(self.regularization))
         progress = self._progress()
+        mapped = self._mapped(rows)
         value, gradient = problem.at(mapped[order])
         progress.add(value)
         converged = False
-        for _ in range(count):
-            tree = DecisionTreeRegressor(max_depth=depth, random_state=seeds)
+        for _ in range(count - len(self.trees_)):
+            tree = DecisionTreeRegressor(max_depth=depth, random_state=self._seeds)
             wanted = np.empty_like(mapped)
             wanted[order] = -gradient
             size = float(np.abs(wanted).max())
@@ -133,11 +135,39 @@ class GradientBoostedLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Lea
             length, value, gradient = found
             mapped = mapped + length * shift
             self.trees_.append(tree)
-            steps.append(length)
+            self.steps_ = np.append(self.steps_, length)
             progress.add(value)
-        self.steps_ = np.array(steps)
         self._record(progress.values, converged=converged)
         return self
+
+    def _begin(self, rows: _Array, y: Any) -> None:
+        """L, and no trees."""
+        linear = LMNN(
+            n_neighbors=self.n_neighbors,
+            regularization=self.regularization,
+            n_components=self.n_components,
+            max_iter=self.max_iter,
+            tol=self.tol,
+        ).fit(rows, y)
+        self.components_ = linear.components_
+        space = scaled(rows)
+        if np.abs(self.components_).max() * space.unit < 1e-3:
+            # No linear map tells the classes apart, and the best one sees nothing; trees need rows apart.
+            self.components_ = np.eye(len(self.components_), rows.shape[1]) / space.unit
+        self.trees_ = []
+        self.steps_ = np.empty(0)
+        # Kept, so that trees added later are those that one longer fit would have grown.
+        self._seeds = (
+            np.random.RandomState(self.random_state) if _is_seed(self.random_state) else self.random_state
+        )
+
+    def _check_last(self, n_trees: int, n_features: int) -> None:
+        self._beginning(None, self._dimension(n_features, self.n_components), n_features)
+        if n_trees < len(self.trees_):
+            raise InputError(
+                f"n_trees must be at least {len(self.trees_)}, as warm_start adds to the trees that are "
+                f"there; found {n_trees}; fit a clone"
+            )
 
     def transform(self, X: Any) -> _Array:
         """Rows (n, d) mapped by phi to (n, k), where Euclidean distance is the learned one."""

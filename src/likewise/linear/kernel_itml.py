@@ -62,6 +62,8 @@ class KernelITML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         Newton steps at most.
     max_rows : int >= 1
         The method holds n x n tables: more rows than this are refused.
+    warm_start : bool
+        Begin from the multipliers of the last ``fit``, where it had equally many pairs.
     verbose : bool
     random_state : None, int or RandomState
         For the draws of pairs.
@@ -91,6 +93,8 @@ class KernelITML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
     array([0.5  , 1.414])
     """
 
+    multipliers_: _Array
+
     def __init__(
         self,
         *,
@@ -104,6 +108,7 @@ class KernelITML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         tol: float = 1e-6,
         max_iter: int = 200,
         max_rows: int = 4000,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -117,6 +122,7 @@ class KernelITML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         self.tol = tol
         self.max_iter = max_iter
         self.max_rows = max_rows
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -146,10 +152,10 @@ class KernelITML(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         if not apart.any():
             raise InputError("too few pairs: no pair of two different rows")
         bounded = BoundedPairs((differences / np.sqrt(bounds)[:, None])[apart], sign[apart], slack)
+        last = getattr(self, "multipliers_", None) if self.warm_start else None
+        start = np.zeros(int(apart.sum())) if last is None or last.shape != same.shape else last[apart]
         progress = self._progress()
-        dual, converged = solve_dual(
-            bounded, np.zeros(int(apart.sum())), max_iter=self.max_iter, tol=self.tol, progress=progress
-        )
+        dual, converged = solve_dual(bounded, start, max_iter=self.max_iter, tol=self.tol, progress=progress)
         self.multipliers_ = np.zeros(len(same))
         self.multipliers_[apart] = dual.u
         self.coefficients_ = _coefficients(root, left, right, sign * self.multipliers_ / bounds)

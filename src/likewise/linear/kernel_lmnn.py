@@ -30,6 +30,8 @@ class KernelLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         See :class:`KPCATrick`; more than ``max_rows`` rows are refused, as tables are n x n.
     n_neighbors, regularization, n_components, max_iter, tol, verbose :
         See :class:`LMNN`. ``n_components`` rows of L keep it small; by default as many as coordinates.
+    warm_start : bool
+        Keep the coordinates of the last ``fit``, also for other rows, and begin from its L.
 
     Attributes
     ----------
@@ -47,6 +49,9 @@ class KernelLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
     True
     """
 
+    components_: _Array
+    _trick: KPCATrick
+
     def __init__(
         self,
         *,
@@ -61,6 +66,7 @@ class KernelLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         n_components: int | None = None,
         max_iter: int = 100,
         tol: float = 1e-5,
+        warm_start: bool = False,
         verbose: bool = False,
     ) -> None:
         self.kernel = kernel
@@ -74,6 +80,7 @@ class KernelLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
         self.n_components = n_components
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -87,17 +94,20 @@ class KernelLMNN(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  #
             tol=self.tol,
             verbose=self.verbose,
         )
-        self._trick = KPCATrick(
-            wrapped,
+        going_on = bool(self.warm_start) and hasattr(self, "_trick")
+        trick = self._trick if going_on else KPCATrick()
+        trick.set_params(
+            estimator=wrapped,
             kernel=self.kernel,
             gamma=self.gamma,
             degree=self.degree,
             coef0=self.coef0,
             n_coordinates=self.n_coordinates,
             max_rows=self.max_rows,
+            warm_start=going_on,
         ).fit(rows, y)
-        self.components_, self.classes_ = self._trick.components_, self._trick.classes_
-        trick = self._trick
+        self._trick = trick
+        self.components_, self.classes_ = trick.components_, trick.classes_
         self._record(trick.objective_.tolist(), n_iter=trick.n_iter_, converged=trick.converged_)
         return self
 

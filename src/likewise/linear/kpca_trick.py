@@ -7,13 +7,13 @@ from typing import Any, Self
 import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from likewise.errors import InputError
 from likewise.linear.base import Learner, MahalanobisLearner
+from likewise.linear.inner import inner_learner
 from likewise.linear.kernels import check_rows, kernel_for
-from likewise.linear.lda import LDA
 from likewise.linear.options import number, whole
 
 __all__ = ["KPCATrick"]
@@ -46,6 +46,9 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         of an rbf kernel LDA tells any classes apart, also those of shuffled labels.
     max_rows : int >= 1
         The method holds n x n tables: more rows than this are refused.
+    warm_start : bool
+        Keep the coordinates of the last ``fit``, also for other rows, and go on there with its learner,
+        where that has a ``warm_start``. ``verbose`` and ``random_state`` are those of the estimator.
 
     Attributes
     ----------
@@ -66,6 +69,10 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
     True
     """
 
+    components_: _Array
+    estimator_: MahalanobisLearner
+    _asked: tuple[Any, ...]
+
     def __init__(
         self,
         estimator: Any = None,
@@ -76,6 +83,7 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         coef0: float = 1.0,
         n_coordinates: int | float | None = None,
         max_rows: int = 4000,
+        warm_start: bool = False,
     ) -> None:
         self.estimator = estimator
         self.kernel = kernel
@@ -84,6 +92,7 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         self.coef0 = coef0
         self.n_coordinates = n_coordinates
         self.max_rows = max_rows
+        self.warm_start = warm_start
 
     def fit(self, X: Any, y: Any = None, **supervision: Any) -> Self:
         """Learn from labels, or from the relations that the wrapped learner's ``fit`` takes.
@@ -92,11 +101,8 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
         """
         rows = self._rows(X)
         check_rows(len(rows), self.max_rows)
-        if self.estimator is not None and not isinstance(self.estimator, MahalanobisLearner):
-            raise InputError(
-                "estimator must be a learner with components (NCA(), LMNN(), RCA(), ...); found "
-                f"{self.estimator!r}"
-            )
+        warm = bool(self.warm_start)
+        wrapped = inner_learner(self.estimator, getattr(self, "estimator_", None), warm_start=warm)
         most: float = len(rows) if self.estimator is not None else _PART
         if isinstance(self.n_coordinates, float):
             most = number("n_coordinates", self.n_coordinates, above=0)
@@ -104,10 +110,18 @@ class KPCATrick(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learner):  # 
                 raise InputError(f"n_coordinates must be a whole number, or a part below 1; found {most}")
         elif self.n_coordinates is not None:
             most = whole("n_coordinates", self.n_coordinates)
-        self._kernel = kernel_for(rows, self.kernel, self.gamma, self.degree, self.coef0)
-        self._support = rows
-        coordinates = self._set_coordinates(most)
-        wrapped = LDA() if self.estimator is None else clone(self.estimator)
+        asked = (self.kernel, self.gamma, self.degree, self.coef0, self.n_coordinates)
+        if warm and hasattr(self, "estimator_"):
+            if asked != self._asked:
+                raise InputError(
+                    f"warm_start keeps kernel, gamma, degree, coef0 and n_coordinates {self._asked}; found "
+                    f"{asked}; fit a clone"
+                )
+            coordinates = self._coordinates(rows)
+        else:
+            self._kernel = kernel_for(rows, self.kernel, self.gamma, self.degree, self.coef0)
+            self._support, self._asked = rows, asked
+            coordinates = self._set_coordinates(most)
         self.estimator_ = wrapped.fit(coordinates, y, **supervision)
         self.components_ = self.estimator_.components_
         if isinstance(getattr(wrapped, "classes_", None), np.ndarray):

@@ -47,6 +47,8 @@ class KwokTsang(MahalanobisLearner):
         The duality gap to reach, relative to the objective.
     max_iter : int >= 1
         Most outer steps.
+    warm_start : bool
+        Begin from the multipliers and the margin of the last ``fit``, where it had equally many pairs.
     verbose : bool
     random_state : None, int or RandomState
         For the draw of pairs.
@@ -55,6 +57,8 @@ class KwokTsang(MahalanobisLearner):
     ----------
     margin_ : float
         gamma.
+    multipliers_ : float64 array (m,)
+        alpha of each pair, as a part of C/N.
     gap_ : float
         The duality gap of the answer, relative to the objective.
 
@@ -71,6 +75,8 @@ class KwokTsang(MahalanobisLearner):
            [0., 0.]])
     """
 
+    _last: _State
+
     def __init__(
         self,
         *,
@@ -81,6 +87,7 @@ class KwokTsang(MahalanobisLearner):
         n_pairs: int | None = None,
         tol: float = 1e-6,
         max_iter: int = 30,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -91,6 +98,7 @@ class KwokTsang(MahalanobisLearner):
         self.n_pairs = n_pairs
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -104,8 +112,12 @@ class KwokTsang(MahalanobisLearner):
         known = known_pairs(len(rows), y, pairs, n_pairs=self.n_pairs, random_state=self.random_state)
         differences = rows[known.left.numpy()] - rows[known.right.numpy()]
         dual = _Dual(differences, known.same.numpy(), prices, nu)
-        found = dual.solve(tol, steps, self._progress())
+        last = self._last if self.warm_start and hasattr(self, "_last") else None
+        if last is not None and len(last.parts) != len(differences):
+            last = None
+        found = dual.solve(tol, steps, self._progress(), last)
         self.margin_, self.gap_ = found.margin, found.gap
+        self.multipliers_, self._last = found.at.parts, found.at
         components = components_from_matrix(found.matrix, k)
         return self._keep(
             rows,
@@ -116,8 +128,23 @@ class KwokTsang(MahalanobisLearner):
 
 
 @dataclass(frozen=True)
+class _State:
+    """Where the augmented Lagrangian stands.
+
+    ``parts`` (m,) are alpha as parts of the largest allowed, ``multiplier`` is that of ``sum_D alpha >= C_D
+    nu`` in units of X squared, and ``stiffness`` the weight of breaking it, in units of the program over the
+    largest sum of alpha.
+    """
+
+    parts: _Array
+    multiplier: float
+    stiffness: float
+
+
+@dataclass(frozen=True)
 class _Found:
     matrix: _Array
+    at: _State
     margin: float
     gap: float
     objective: list[float]
@@ -140,9 +167,12 @@ class _Dual:
         self._plain = np.einsum("ij,ij->i", self._v, self._v)
         self._needed = unlike * nu
 
-    def solve(self, tol: float, max_iter: int, progress: Progress) -> _Found:
+    def solve(self, tol: float, max_iter: int, progress: Progress, start: _State | None = None) -> _Found:
         """The learned matrix, by at most ``max_iter`` updates of the margin."""
         alpha, margin, weight = 0.5 * self._most, 0.0, 1.0 / self._most[~self._same].sum()
+        if start is not None:
+            alpha, weight = start.parts * self._most, start.stiffness * weight
+            margin = start.multiplier / self._unit / self._unit
         best: _Found | None = None
         bounds = scipy.optimize.Bounds(np.zeros_like(self._most), self._most)
         for _ in range(max_iter):
@@ -153,7 +183,7 @@ class _Dual:
             alpha = found.x
             lacking = self._needed - alpha[~self._same].sum()
             margin = max(0.0, margin + weight * lacking)
-            best = self._judged(alpha, lacking, progress)
+            best = self._judged(alpha, lacking, margin, weight, progress)
             if best.gap <= tol:
                 break
             if lacking > 1e-3 * self._needed:
@@ -182,15 +212,19 @@ class _Dual:
         value = 0.5 * (matrix * matrix).sum() - (self._sign * alpha) @ self._plain
         return float(value + (multiplier**2 - margin**2) / (2 * weight)), slope
 
-    def _judged(self, alpha: _Array, lacking: float, progress: Progress) -> _Found:
+    def _judged(
+        self, alpha: _Array, lacking: float, multiplier: float, weight: float, progress: Progress
+    ) -> _Found:
         """The primal point of some alpha with the best margin for it, and its true duality gap."""
         matrix = self._matrix(alpha)
         changes = self._changes(matrix)
+        square = self._unit * self._unit
         unlike, price = np.sort(changes[~self._same]), self._most[~self._same].sum()
         # Best for this matrix is the nu-quantile: there as much slack is paid as the margin brings.
         margin = max(0.0, float(unlike[int(np.ceil(self._nu * len(unlike))) - 1])) if self._nu > 0 else 0.0
         slack = np.maximum(0.0, np.where(self._same, changes, margin - changes))
         primal = 0.5 * (matrix * matrix).sum() + self._most @ slack - price * self._nu * margin
+        at = _State(alpha / self._most, multiplier * square, weight * price)
         if lacking > 0:  # a feasible alpha near this one bounds the objective from below
             room = np.where(self._same, 0.0, self._most - alpha)
             alpha = alpha + room * (lacking / room.sum())
@@ -198,4 +232,4 @@ class _Dual:
         dual = (self._sign * alpha) @ self._plain - 0.5 * (inner * inner).sum()
         gap = float((primal - dual) / max(abs(primal), np.finfo(np.float64).tiny))
         progress.add(primal)
-        return _Found(matrix, margin * self._unit * self._unit, gap, progress.values)
+        return _Found(matrix, at, margin * square, gap, progress.values)

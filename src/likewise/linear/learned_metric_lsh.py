@@ -7,12 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin, clone
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from likewise.errors import InputError
 from likewise.linear.base import Learner, MahalanobisLearner
-from likewise.linear.lda import LDA
+from likewise.linear.inner import inner_learner
 from likewise.linear.options import whole
 from likewise.linear.tuples import generator_from
 from likewise.model import Model
@@ -58,7 +57,11 @@ class LearnedMetricLSH(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learne
         other side of, then the next.
     center : bool
         Take c as the mean of the rows, so that angles tell rows apart; else the origin.
+    warm_start : bool
+        Go on with the metric of the last ``fit``, where the estimator has a ``warm_start``, and keep the
+        hyperplanes, where as many are asked for.
     verbose : bool
+        Warn where the estimator didn't converge; it has a ``verbose`` of its own.
     random_state : None, int or RandomState
         For the hyperplanes.
 
@@ -79,6 +82,10 @@ class LearnedMetricLSH(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learne
     array([[2, 3]])
     """
 
+    components_: _Array
+    estimator_: MahalanobisLearner
+    hyperplanes_: _Array
+
     def __init__(
         self,
         estimator: Any = None,
@@ -87,6 +94,7 @@ class LearnedMetricLSH(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learne
         n_bits: int = 12,
         n_probes: int = 0,
         center: bool = True,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -95,6 +103,7 @@ class LearnedMetricLSH(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learne
         self.n_bits = n_bits
         self.n_probes = n_probes
         self.center = center
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -106,18 +115,15 @@ class LearnedMetricLSH(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Learne
         rows = self._rows(X)
         tables, bits = whole("n_tables", self.n_tables), whole("n_bits", self.n_bits, most=62)
         whole("n_probes", self.n_probes, least=0, most=bits)
-        if self.estimator is not None and not isinstance(self.estimator, MahalanobisLearner):
-            raise InputError(
-                "estimator must be a learner with components (ITML(), LMNN(), LDA(), ...); found "
-                f"{self.estimator!r}"
-            )
-        wrapped = LDA() if self.estimator is None else clone(self.estimator)
+        warm = bool(self.warm_start)
+        wrapped = inner_learner(self.estimator, getattr(self, "estimator_", None), warm_start=warm)
         self.estimator_ = wrapped.fit(rows, y, **supervision)
         self.components_ = wrapped.components_
         if isinstance(getattr(wrapped, "classes_", None), np.ndarray):
             self.classes_ = wrapped.classes_
-        generator = generator_from(self.random_state)
-        self.hyperplanes_ = generator.standard_normal((tables, bits, len(self.components_)))
+        shape = (tables, bits, len(self.components_))
+        if not warm or not hasattr(self, "hyperplanes_") or self.hyperplanes_.shape != shape:
+            self.hyperplanes_ = generator_from(self.random_state).standard_normal(shape)
         self._offset = rows.mean(axis=0) if self.center else np.zeros(rows.shape[1])
         self._record(wrapped.objective_.tolist(), n_iter=wrapped.n_iter_, converged=wrapped.converged_)
         return self._index(rows)

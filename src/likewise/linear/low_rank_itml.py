@@ -48,7 +48,7 @@ class LowRankITML(MahalanobisLearner):
         Squared distances; by default percentiles of those within the basis, as for ITML.
     n_pairs : int, optional
         From labels: so many pairs alike and unlike; by default ``20 C^2`` of each.
-    max_iter, tol, verbose, random_state :
+    max_iter, tol, warm_start, verbose, random_state :
         As for :class:`ITML`; ``random_state`` also draws the basis.
 
     Attributes
@@ -72,6 +72,8 @@ class LowRankITML(MahalanobisLearner):
 
     _takes_sparse = True
 
+    multipliers_: _Array
+
     def __init__(
         self,
         *,
@@ -83,6 +85,7 @@ class LowRankITML(MahalanobisLearner):
         n_pairs: int | None = None,
         max_iter: int = 200,
         tol: float = 1e-6,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -94,6 +97,7 @@ class LowRankITML(MahalanobisLearner):
         self.n_pairs = n_pairs
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -128,10 +132,10 @@ class LowRankITML(MahalanobisLearner):
             gamma,
             (rest / bounds)[apart],
         )
+        last = getattr(self, "multipliers_", None) if self.warm_start else None
+        start = np.zeros(int(apart.sum())) if last is None or last.shape != same.shape else last[apart]
         progress = self._progress()
-        dual, converged = solve_dual(
-            bounded, np.zeros(int(apart.sum())), max_iter=self.max_iter, tol=self.tol, progress=progress
-        )
+        dual, converged = solve_dual(bounded, start, max_iter=self.max_iter, tol=self.tol, progress=progress)
         self.multipliers_ = np.zeros(len(same))
         self.multipliers_[apart] = dual.u
         r = len(self.basis_)

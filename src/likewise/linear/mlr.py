@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -50,6 +51,9 @@ class MLR(MahalanobisLearner):
     max_iter : int >= 1
         Most cutting planes.
     tol : float > 0
+    warm_start : bool
+        Keep the cutting planes of the last ``fit`` where rows, classes and measure are the same (the prices
+        may be others); elsewhere begin from its matrix.
     verbose : bool
 
     Attributes
@@ -70,6 +74,9 @@ class MLR(MahalanobisLearner):
     True
     """
 
+    _planes: _Planes | None
+    _asked: str
+
     def __init__(
         self,
         *,
@@ -81,6 +88,7 @@ class MLR(MahalanobisLearner):
         max_rows: int = 4000,
         max_iter: int = 100,
         tol: float = 1e-3,
+        warm_start: bool = False,
         verbose: bool = False,
     ) -> None:
         self.measure = measure
@@ -91,6 +99,7 @@ class MLR(MahalanobisLearner):
         self.max_rows = max_rows
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -116,6 +125,11 @@ class MLR(MahalanobisLearner):
         planes = _Planes(price, trace, rows.shape[1])
         progress, self.gap_ = self._progress(), np.inf
         matrix = np.zeros((rows.shape[1], rows.shape[1]))
+        asked = _digest(rows, codes, self.measure, top)
+        if self.warm_start and hasattr(self, "components_"):
+            matrix = self.get_mahalanobis_matrix() * space.unit**2
+            if self._planes is not None and self._asked == asked:
+                matrix = planes.take(self._planes)
         for _ in range(steps):
             plane = _worst_plane(space.rows, codes, matrix, self.measure, top)
             slack = planes.slack(matrix)
@@ -124,8 +138,18 @@ class MLR(MahalanobisLearner):
             if self.gap_ <= tol:
                 break
             matrix = planes.add(plane)
+        # Each plane holds d x d numbers, so they are kept only where another fit will want them.
+        self._planes, self._asked = (planes, asked) if self.warm_start else (None, "")
         components = components_from_matrix(matrix, k) / space.unit
         return self._keep(rows, Solution(components, progress.values, converged=self.gap_ <= tol))
+
+
+def _digest(rows: _Array, codes: NDArray[np.int64], measure: str, top: int) -> str:
+    """A name of what the rankings are of: planes of other rows say nothing."""
+    digest = hashlib.sha256(f"{rows.shape} {measure} {top}".encode())
+    for part in (rows, codes):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -164,6 +188,15 @@ class _Planes:
         self._features = np.vstack([self._features, plane.feature.ravel()])
         self._losses = np.append(self._losses, plane.loss)
         self._duals = np.append(self._duals, 0.0)
+        return self._best()
+
+    def take(self, others: _Planes) -> _Array:
+        """Take the constraints that another program has found: the best W under them."""
+        self._features, self._losses = others._features, others._losses
+        self._duals = others._duals * (self._price / others._price)
+        return self._best() if len(self._losses) else self._matrix(self._duals)
+
+    def _best(self) -> _Array:
         # In units of the price, so that the simplex is that of probabilities.
         found = scipy.optimize.minimize(
             self._value,

@@ -47,6 +47,8 @@ class MultiMetricLMNN(Learner):
         Rows of each L; by default d.
     max_iter, tol, verbose :
         As for :class:`LMNN`.
+    warm_start : bool
+        Begin with the matrices of the last ``fit``, which must have had the same classes.
 
     Attributes
     ----------
@@ -65,6 +67,9 @@ class MultiMetricLMNN(Learner):
     array([0, 1])
     """
 
+    components_: _Array
+    classes_: NDArray[Any]
+
     def __init__(
         self,
         *,
@@ -73,6 +78,7 @@ class MultiMetricLMNN(Learner):
         n_components: int | None = None,
         max_iter: int = 100,
         tol: float = 1e-5,
+        warm_start: bool = False,
         verbose: bool = False,
     ) -> None:
         self.n_neighbors = n_neighbors
@@ -80,12 +86,13 @@ class MultiMetricLMNN(Learner):
         self.n_components = n_components
         self.max_iter = max_iter
         self.tol = tol
+        self.warm_start = warm_start
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from rows (n, d) and labels (n,). See :meth:`Learner.fit`."""
         rows = self._rows(X)
-        codes, self.classes_ = class_codes(y, len(rows))
+        codes, classes = class_codes(y, len(rows))
         check_descent(self.max_iter, self.tol)
         n_neighbors = whole("n_neighbors", self.n_neighbors)
         weight = number("regularization", self.regularization, above=0)
@@ -93,20 +100,39 @@ class MultiMetricLMNN(Learner):
             raise InputError(f"regularization must be below 1; found {weight}")
         k = self._dimension(rows.shape[1], self.n_components)
         space = scaled(rows)
-        begun = LMNN(
-            n_neighbors=n_neighbors,
-            regularization=weight,
-            n_components=k,
-            max_iter=self.max_iter,
-            tol=self.tol,
-        ).fit(rows, y)
+        if self.warm_start and hasattr(self, "components_"):
+            start = self._last(classes, k)
+        else:
+            begun = LMNN(
+                n_neighbors=n_neighbors,
+                regularization=weight,
+                n_components=k,
+                max_iter=self.max_iter,
+                tol=self.tol,
+            ).fit(rows, y)
+            start = np.tile(begun.components_, (len(classes), 1))
         problem = ClassMargins.of(space.rows, codes, n_neighbors, weight)
-        start = np.tile(begun.components_ * space.unit, (len(self.classes_), 1))
-        found = descend(problem.value, start, max_iter=self.max_iter, tol=self.tol, progress=self._progress())
-        self.components_ = (found.components / space.unit).reshape(len(self.classes_), k, rows.shape[1])
-        self._known, self._codes = rows, codes
+        found = descend(
+            problem.value, start * space.unit, max_iter=self.max_iter, tol=self.tol, progress=self._progress()
+        )
+        self.components_ = (found.components / space.unit).reshape(len(classes), k, rows.shape[1])
+        self._known, self._codes, self.classes_ = rows, codes, classes
         self._record(found.objective, n_iter=found.n_iter, converged=found.converged)
         return self
+
+    def _last(self, classes: NDArray[Any], n_components: int) -> _Array:
+        """The matrices of the last fit, stacked by class (C k, d)."""
+        if not np.array_equal(classes, self.classes_):
+            raise InputError(
+                f"warm_start goes on with the classes {self.classes_.tolist()}; found {classes.tolist()}; "
+                "fit a clone"
+            )
+        wanted = (len(classes), n_components, self.n_features_in_)
+        if self.components_.shape != wanted:
+            raise InputError(
+                f"warm_start needs components_ of shape {wanted}; found {self.components_.shape}; fit a clone"
+            )
+        return self.components_.reshape(-1, self.n_features_in_)
 
     def pair_distance(self, A: Any, B: Any, *, labels: Any = None) -> _Array:
         """``||L_c (a - b)||`` row by row with c the class of b: A (n, d) and B (n, d) give (n,).

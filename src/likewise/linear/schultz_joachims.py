@@ -22,6 +22,7 @@ __all__ = ["HingeProgram", "ProgramSolution", "SchultzJoachims"]
 _Array = NDArray[np.float64]
 
 _MOST_BASIS_ROWS = 2000
+_BEGIN_AGAIN = 0.1  # the part of the objective that the gap still is where another solution begins
 _SLACK_PRICES = (1e-10, 1e10)  # beyond these the answer no longer moves, but rounding grows
 
 
@@ -47,6 +48,10 @@ class SchultzJoachims(MahalanobisLearner):
         The duality gap to reach, relative to the objective.
     max_iter : int >= 1
         Most Newton steps; 20 are usual.
+    warm_start : bool
+        Begin from a point that the last ``fit`` came through, where it had as many triplets and weights: its
+        last, or one before the gap was a tenth of the objective. From a solution itself, which lies on
+        its bounds, an interior point method gets nowhere.
     verbose : bool
     random_state : None, int or RandomState
         For the draw of triplets.
@@ -68,6 +73,8 @@ class SchultzJoachims(MahalanobisLearner):
     array([1., 0.])
     """
 
+    _last: Interior
+
     def __init__(
         self,
         *,
@@ -77,6 +84,7 @@ class SchultzJoachims(MahalanobisLearner):
         n_triplets: int | None = None,
         tol: float = 1e-10,
         max_iter: int = 100,
+        warm_start: bool = False,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -86,6 +94,7 @@ class SchultzJoachims(MahalanobisLearner):
         self.n_triplets = n_triplets
         self.tol = tol
         self.max_iter = max_iter
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
 
@@ -100,8 +109,9 @@ class SchultzJoachims(MahalanobisLearner):
         )
         basis = self._basis(rows)
         program = HingeProgram(_squares(basis), _differences(rows, known, basis), price)
-        found = program.solve(tol=tol, max_iter=steps, progress=self._progress())
-        self.weights_ = found.weights
+        last = self._last if self.warm_start and hasattr(self, "_last") else None
+        found = program.solve(tol=tol, max_iter=steps, progress=self._progress(), start=last)
+        self.weights_, self._last = found.weights, found.interior
         components = np.sqrt(found.weights)[:, None] * (np.eye(rows.shape[1]) if basis is None else basis)
         if len(components) != k:
             components = components_from_matrix(components.T @ components, k)
@@ -149,13 +159,32 @@ def _differences(rows: _Array, known: Triplets, basis: _Array | None) -> _Array:
 
 
 @dataclass(frozen=True)
+class Interior:
+    """A point well within the bounds of a program, in no program's units.
+
+    weights (r,) are those of the solution, bounds (r,) their multipliers and parts (m,) the dual variables as
+    parts of the price; above and below (m,) are the slacks of the hinges.
+    """
+
+    weights: _Array
+    bounds: _Array
+    parts: _Array
+    above: _Array
+    below: _Array
+
+
+@dataclass(frozen=True)
 class ProgramSolution:
-    """Weights (r,), the dual variables (m,), the objective after each step, and whether ``tol`` was met."""
+    """Weights (r,), the dual variables (m,), the objective after each step, and whether ``tol`` was met.
+
+    ``interior`` is where the solution of a program like this one may begin.
+    """
 
     weights: _Array
     duals: _Array
     objective: list[float]
     converged: bool
+    interior: Interior
 
 
 @dataclass
@@ -203,12 +232,23 @@ class HingeProgram:
         self._price = float(np.clip(wanted, *_SLACK_PRICES))
 
     def solve(
-        self, *, tol: float = 1e-10, max_iter: int = 100, progress: Progress | None = None
+        self,
+        *,
+        tol: float = 1e-10,
+        max_iter: int = 100,
+        progress: Progress | None = None,
+        start: Interior | None = None,
     ) -> ProgramSolution:
-        """The solution, by at most ``max_iter`` steps, to a relative duality gap of ``tol``."""
+        """The solution, by at most ``max_iter`` steps, to a relative duality gap of ``tol``.
+
+        ``start``, of another solution, is begun from where it is of this program's size.
+        """
         m, r = self._Z.shape
         ones = np.ones(m)
         point = _Point(np.ones(r), np.ones(r), 0.5 * self._price * ones, ones.copy(), ones.copy())
+        if start is not None and (len(start.weights), len(start.parts)) == (r, m):
+            point = self._from(start)
+        interior = point
         history: list[float] = []
         converged = False
         for _ in range(max_iter):
@@ -227,10 +267,32 @@ class HingeProgram:
                 converged = True
                 break
             point = self._advance(point, slope, breach, gap)
-        # The interior point leaves unused weights at the size of tol; they are zero in the answer.
-        used = point.weights > point.bounds
+            if gap > _BEGIN_AGAIN * value:
+                interior = point
+        # The interior point leaves unused weights at the size of tol; they are zero in the answer. Before
+        # the end none is known to be unused.
+        used = (point.weights > point.bounds) | (not converged)
         weights = np.where(used, point.weights, 0.0) / self._unit
-        return ProgramSolution(weights, point.duals, history, converged)
+        return ProgramSolution(weights, point.duals, history, converged, self._kept(interior))
+
+    def _from(self, start: Interior) -> _Point:
+        """A point of another program in the units of this one."""
+        return _Point(
+            start.weights * self._unit,
+            start.bounds * self._price,
+            start.parts * self._price,
+            start.above.copy(),
+            start.below.copy(),
+        )
+
+    def _kept(self, point: _Point) -> Interior:
+        return Interior(
+            point.weights / self._unit,
+            point.bounds / self._price,
+            point.duals / self._price,
+            point.above,
+            point.below,
+        )
 
     def _objective(self, weights: _Array) -> float:
         hinges = np.maximum(0.0, 1 - self._Z @ weights).sum()
