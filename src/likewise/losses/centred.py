@@ -13,6 +13,7 @@ from torch import Tensor
 
 from likewise.distances import Distance, Form, ProductDistance
 from likewise.relations import Resolved
+from likewise.table.small import mean_is_large
 
 __all__ = ["ColumnsCentred", "columns_centred", "less_mean"]
 
@@ -55,9 +56,7 @@ def columns_centred(distance: Distance, columns: Tensor, resolved: Resolved) -> 
     if columns.shape[0] < 2 or resolved.far_has_anchors:
         return distance
     features = distance.column_features(columns.detach())
-    mean = features.mean(0)
-    far = float(mean.dot(mean)) * 4 > float(features.square().sum()) / len(features)
-    return ColumnsCentred(distance) if far else distance
+    return ColumnsCentred(distance) if mean_is_large(features) else distance
 
 
 def less_mean(x: Tensor, dim: int) -> Tensor:

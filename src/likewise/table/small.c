@@ -91,6 +91,20 @@ static void NAME(enter)(const TYPE *given, int64_t count, int64_t width, int64_t
     }
 }
 
+/* Whether the mean of rows, given in the doubles of mean, is so large that products lose digits by it. */
+int64_t NAME(mean_is_large)(const TYPE *rows, int64_t count, int64_t width, double *mean)
+{
+    double squares = 0, square = 0;
+    memset(mean, 0, width * sizeof(double));
+    for (int64_t row = 0; row < count; row++) {
+        const TYPE *from = rows + row * width;
+        for (int64_t i = 0; i < width; i++) mean[i] += from[i];
+        squares += NAME(product)(from, from, width);
+    }
+    for (int64_t i = 0; i < width; i++) square += mean[i] * mean[i];
+    return square / count * 4 > squares;
+}
+
 /* Bring features to unit length where unit, and take their mean: of columns, or of rows where columns is null.
  * Gives whether the mean is so large that products lose digits by it, and small_centre is to take it off. */
 int64_t NAME(small_enter)(const TYPE *rows, int64_t n, const TYPE *columns, int64_t m, int64_t width,

@@ -23,7 +23,7 @@ from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, Whole
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["SmallTable", "fits", "reduced", "small_rows", "small_walk", "takes"]
+__all__ = ["SmallTable", "fits", "mean_is_large", "reduced", "small_rows", "small_walk", "takes"]
 
 
 def takes(
@@ -45,6 +45,16 @@ def fits(resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
         and rows.device.type == "cpu"
         and compiled.library() is not None
     )
+
+
+def mean_is_large(features: Tensor) -> bool:
+    """Whether the mean of features (n, k) is so large a part of them that their products lose digits by it."""
+    if not compiled.takes(features) or compiled.library() is None:
+        mean = features.mean(0)
+        return float(mean.dot(mean)) * 4 > float(features.square().sum()) / features.shape[0]
+    mean = torch.empty(features.shape[1], dtype=torch.float64)
+    call = compiled.function(f"mean_is_large_{compiled.name_of(features)}", "piip", "i")
+    return bool(call(features.data_ptr(), *features.shape, mean.data_ptr()))
 
 
 class _Side:
@@ -149,7 +159,7 @@ class SmallTable:
     @staticmethod
     def _list(classes: Classes, listed: Tensor, start: Tensor) -> int:
         """List the cells that aren't far; how many are near, and most of a row, as one number."""
-        ids, n, m = classes.sides, len(classes.rows), len(classes.columns)
+        ids, n, m = classes.sides, classes.rows.shape[0], classes.columns.shape[0]
         codes = classes.rows.contiguous(), classes.columns.contiguous()
         known = None if ids.row_ids is None else ids.row_ids.contiguous()
         other = None if ids.column_ids is None else ids.column_ids.contiguous()
@@ -329,7 +339,7 @@ def reduced(found: Rows, reduction: Reduction, weights: Tensor | None, *, apart:
         weights = None if weights is None else weights.to(value.dtype).contiguous()
         compiled.function("small_sums", "ppipipiip")(
             value.data_ptr(), None if weights is None else weights.data_ptr(), _KINDS[value.dtype],
-            terms.data_ptr(), _KINDS[terms.dtype], active.data_ptr(), _KINDS[active.dtype], len(value), sums,
+            terms.data_ptr(), _KINDS[terms.dtype], active.data_ptr(), _KINDS[active.dtype], value.shape[0], sums,
         )  # fmt: skip
         out.divisors[name] = reduction.divisor(sums[1], sums[2])
         out.value += sums[0] / out.divisors[name]
