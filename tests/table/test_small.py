@@ -10,8 +10,9 @@ import torch
 from likewise import losses
 from likewise.distances import Cosine, Distance, Dot, Euclidean, SquaredEuclidean
 from likewise.losses import Loss
-from likewise.relations import Labels, Matches
+from likewise.relations import Labels, Matches, Sides
 from likewise.table import compiled, value
+from likewise.table.small import near_listing
 
 DISTANCES: list[Distance] = [Euclidean(), SquaredEuclidean(), Cosine(), Dot()]
 
@@ -127,3 +128,52 @@ def test_labels_that_differ_in_their_last_bit(monkeypatch: pytest.MonkeyPatch) -
     x = batch("plain", 6, torch.float64)
     y = torch.tensor([2**62, 2**62 + 1, 2**62, 2**62 + 1, -(2**62), -(2**62)])
     assert_equal(both(monkeypatch, losses.TripletMargin(margin=5.0), x, y), 1e-11)
+
+
+@pytest.mark.parametrize("loss", [losses.SupCon(reduction="none"), losses.Contrastive(reduction="none")])
+@pytest.mark.parametrize("kind", ["plain", "equal rows"])
+def test_gradients_of_rows_are_those_of_a_walk_anew_once_and_again(
+    monkeypatch: pytest.MonkeyPatch, loss: Loss, kind: str
+) -> None:
+    x, upstream = batch(kind, 12, torch.float64), torch.linspace(-1, 2, 12, dtype=torch.float64)
+    found = []
+    for small in (True, False):
+        with monkeypatch.context() as patch:
+            if not small:
+                patch.setattr(value, "takes", lambda *_: False)
+            leaf = x.clone().requires_grad_()
+            out = loss(leaf, [0, 0, 1, 1, 2, 2] * 2)
+            for again in (True, False):  # what was kept serves the first; the second walks anew
+                found += torch.autograd.grad(out, leaf, upstream, retain_graph=again)
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-9, atol=1e-12)
+
+
+def test_embeddings_changed_before_a_later_gradient_are_noticed() -> None:
+    x = batch("plain", 12, torch.float64).requires_grad_()
+    y = x * 1.0
+    out = losses.SupCon(reduction="none")(y, [0, 0, 1, 1, 2, 2] * 2)
+    with torch.no_grad():
+        y += 1.0
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_near_cells_are_listed_as_by_the_relation(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    labels, others = (torch.randint(0, 5, (count,), generator=generator) for count in (17, 40))
+    ids, other_ids = (torch.randint(0, 30, (count,), generator=generator) for count in (17, 40))
+    device = torch.device("cpu")
+    tables = [
+        (None, Sides(17, 17, True, device)),
+        (None, Sides(17, 17, True, device, ids, ids)),
+        (Labels(others), Sides(17, 40, False, device)),
+        (Labels(others), Sides(17, 40, False, device, ids, other_ids)),
+    ]
+    for columns, sides in tables:
+        resolved = Labels(labels).resolve(columns, sides)
+        listing = resolved.block(0, 17).near.listing
+        found = near_listing(resolved)
+        assert found is not None
+        assert [part.tolist() for part in found] == [listing.row.tolist(), listing.column.tolist()]

@@ -14,6 +14,7 @@ from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import Loss, ReductionName, _check_ids
 from likewise.relations import Relation, Resolved, Sides
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
+from likewise.table.small import near_listing
 
 __all__ = ["ComposedLoss", "Table", "far_cells", "near_cells", "near_with_far"]
 
@@ -145,6 +146,10 @@ def _listed(resolved: Resolved, *, near: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def near_cells(resolved: Resolved) -> tuple[Tensor, Tensor, Tensor]:
     """All near cells of a table: the row of the table, the embedding it is measured from, the column."""
+    small = near_listing(resolved)
+    if small is not None:
+        row, column = small
+        return row, row, column
     return _listed(resolved, near=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,6 +41,7 @@ class Walked:
     divisors : what each part's sum was divided by in ``value``.
     value : the reduced value. scale : what ``gradients`` still have to be multiplied with.
     terms : how many terms there were in all; zero means that nothing could be learned.
+    seen : what a small table keeps for gradients that are asked for later, or None.
     """
 
     parts: dict[str, Part]
@@ -48,6 +50,7 @@ class Walked:
     scale: float = 1.0
     terms: float = 0.0
     gradients: list[Tensor | None] = field(default_factory=list)
+    seen: Any = None
 
     def rows(self) -> Tensor:
         """Each row's sum of terms (n,), parts added."""

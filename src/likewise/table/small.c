@@ -45,6 +45,18 @@ int64_t small_classes(const int64_t *row_codes, int64_t n, const int64_t *column
     return total << 32 | longest;
 }
 
+/* The near ones of small_classes as rows and columns, in order. */
+void small_near(const int32_t *listed, const int32_t *start, int64_t n, int64_t *rows, int64_t *columns)
+{
+    int64_t found = 0;
+    for (int64_t row = 0; row < n; row++)
+        for (int64_t at = start[row]; at < start[row + 1]; at++) {
+            if (listed[at] < 0) continue;
+            rows[found] = row;
+            columns[found++] = listed[at];
+        }
+}
+
 /* sums[0]: of value * weight, the weights may be null; sums[1], sums[2]: of terms and active ones, which are
  * of kind 0 (bytes), 1 (floats), 2 (doubles) or 3 (64-bit integers). value and weights are floats or doubles. */
 static double number_of(const void *array, int64_t kind, int64_t i)

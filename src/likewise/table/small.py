@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,7 +24,11 @@ from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, Whole
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["SmallTable", "fits", "mean_is_large", "reduced", "small_rows", "small_walk", "takes"]
+__all__ = ["SeenTable", "SmallTable", "fits", "mean_is_large", "near_listing", "reduced", "small_rows", "small_walk", "takes"]
+
+
+_LISTED = 1 << 14
+"""Cells up to which near ones are found by looking at each."""
 
 
 def takes(
@@ -88,6 +93,36 @@ class _Side:
                 gradient.data_ptr(), *gradient.shape, self.given.data_ptr(), self.entering.data_ptr(),
                 self.scale, None if sums is None else sums.data_ptr(),
             )  # fmt: skip
+
+
+def _list(classes: Classes, listed: Tensor, start: Tensor) -> int:
+    """List the cells that aren't far; how many are near, and most of a row, as one number."""
+    ids, n, m = classes.sides, classes.rows.shape[0], classes.columns.shape[0]
+    codes = classes.rows.contiguous(), classes.columns.contiguous()
+    known = None if ids.row_ids is None else ids.row_ids.contiguous()
+    other = None if ids.column_ids is None else ids.column_ids.contiguous()
+    packed: int = compiled.function("small_classes", "pipippipp", "i")(
+        codes[0].data_ptr(), n, codes[1].data_ptr(), m, None if known is None else known.data_ptr(),
+        None if other is None else other.data_ptr(), ids.columns_are_rows, listed.data_ptr(),
+        start.data_ptr(),
+    )  # fmt: skip
+    return packed
+
+
+def near_listing(resolved: Resolved) -> tuple[Tensor, Tensor] | None:
+    """The rows and columns (k,) of the near cells of a small table of classes, in order; or None."""
+    classes, cells = resolved.classes, resolved.n_rows * resolved.n_columns
+    # of larger ones the relation lists them by sorting, which is faster there
+    if classes is None or not 0 < cells <= _LISTED or not classes.rows.is_cpu or compiled.library() is None:
+        return None
+    n = resolved.n_rows
+    listed = torch.empty(cells, dtype=torch.int32)  # most of it is never touched
+    start = torch.empty(n + 1, dtype=torch.int32)
+    rows, columns = torch.empty((2, _list(classes, listed, start) >> 32), dtype=torch.int64)
+    compiled.function("small_near", "ppipp")(
+        listed.data_ptr(), start.data_ptr(), n, rows.data_ptr(), columns.data_ptr()
+    )
+    return rows, columns
 
 
 class SmallTable:
@@ -156,20 +191,6 @@ class SmallTable:
                 side.centre(self.scratch, self._call("small_centre", "piippp"))
         return bool(centred)
 
-    @staticmethod
-    def _list(classes: Classes, listed: Tensor, start: Tensor) -> int:
-        """List the cells that aren't far; how many are near, and most of a row, as one number."""
-        ids, n, m = classes.sides, classes.rows.shape[0], classes.columns.shape[0]
-        codes = classes.rows.contiguous(), classes.columns.contiguous()
-        known = None if ids.row_ids is None else ids.row_ids.contiguous()
-        other = None if ids.column_ids is None else ids.column_ids.contiguous()
-        packed: int = compiled.function("small_classes", "pipippipp", "i")(
-            codes[0].data_ptr(), n, codes[1].data_ptr(), m, None if known is None else known.data_ptr(),
-            None if other is None else other.data_ptr(), ids.columns_are_rows, listed.data_ptr(),
-            start.data_ptr(),
-        )  # fmt: skip
-        return packed
-
     def _measure(self, classes: Classes | None) -> None:
         """Near cells, and the distances of all that are far."""
         n, m = self._shape
@@ -179,7 +200,7 @@ class SmallTable:
             start, packed = torch.zeros(n + 1, dtype=torch.int32), 0
         else:
             start = torch.empty(n + 1, dtype=torch.int32)
-            packed = self._list(classes, listed, start)
+            packed = _list(classes, listed, start)
         total, longest = packed >> 32, packed & 0xFFFFFFFF
         self.distances = torch.mm(self._u.entering, self._v.entering.T)
         near, count, far_count = given.new_empty((n, longest)), given.new_empty(n), given.new_empty(n)
@@ -239,6 +260,39 @@ class SmallTable:
         return [mine, theirs]
 
 
+@dataclass
+class SeenTable:
+    """A small table that a loss has seen all of: its slopes are known but for what is made of the rows.
+
+    Used once, as slopes are turned into gradients in place.
+    """
+
+    loss: TableFunction[Any]
+    table: SmallTable
+    tile: Tile
+    state: Any
+
+    def gradients(
+        self, divisors: dict[str, float], weights: Tensor | None, near: Tensor | None, *, columns: bool
+    ) -> list[Tensor | None]:
+        """Those of rows and columns, as :meth:`SmallTable.gradients`.
+
+        weights : (n,), of the rows. near : (k,), added to the weighted slopes of the near cells.
+        """
+        loss, table = self.loss, self.table
+        near_scale = divisors["far"] / divisors["near"] if loss.apart else 1.0
+        scale = 1.0 / divisors["far" if loss.apart else "joint"]
+        slopes, near_slopes = loss.slope(self.tile, self.state), loss.near_slope(self.state)
+        if near is not None:
+            by_row = None if weights is None else weights[:, None]
+            near_slopes, near_scale = scaled(near_slopes, by_row, near_scale).clone(), 1.0
+            near_slopes[table.near.valid] += near
+            slopes, weights = slopes if by_row is None else slopes * by_row, None
+        return table.gradients(
+            slopes, near_slopes, weights, scale=scale, near_scale=near_scale, columns=columns
+        )
+
+
 def small_walk(
     loss: TableFunction[Any],
     form: Form,
@@ -252,34 +306,28 @@ def small_walk(
     want_gradient: bool,
     want_columns: bool,
     near: NearCells | None = None,
+    keep: bool = False,
 ) -> Walked:
     """Walk over a small table; see :func:`likewise.table.walk.walk`, which gives the same.
 
-    rows (n, k) and columns (m, k) are features, to be brought to unit length where ``unit``.
+    rows (n, k) and columns (m, k) are features, to be brought to unit length where ``unit``. With ``keep``
+    what was seen stays for gradients that are asked for later.
     """
     assert resolved.classes is not None
     table = SmallTable(form, rows, columns, resolved.classes, unit=unit)
     state = loss.begin(table.near)
-    tile = Tile(table.distances, kept=want_gradient)
+    tile = Tile(table.distances, kept=want_gradient or keep)
     loss.observe(tile, state)
     found = loss.finish(state)
     more = None
     if near is not None:
         more = near.take(table.near.distances[table.near.valid])
     out = reduced(found, reduction, weights, apart=loss.apart)
-    if not want_gradient:
-        return out
-    near_scale = out.divisors["far"] / out.divisors["near"] if loss.apart else 1.0
-    scale = 1.0 / out.divisors["far" if loss.apart else "joint"]
-    slopes, near_slopes = loss.slope(tile, state), loss.near_slope(state)
-    if more is not None:
-        by_row = None if weights is None else weights[:, None]
-        near_slopes, near_scale = scaled(near_slopes, by_row, near_scale).clone(), 1.0
-        near_slopes[table.near.valid] += more
-        slopes, weights = slopes if by_row is None else slopes * by_row, None
-    out.gradients = table.gradients(
-        slopes, near_slopes, weights, scale=scale, near_scale=near_scale, columns=want_columns
-    )
+    seen = SeenTable(loss, table, tile, state)
+    if want_gradient:
+        out.gradients = seen.gradients(out.divisors, weights, more, columns=want_columns)
+    elif keep:
+        out.seen = seen
     return out
 
 

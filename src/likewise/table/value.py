@@ -2,7 +2,8 @@
 
 Gradients are taken in the walk itself, when an input needs one and the reduction is a scalar, and are
 scaled once, in place, in backward. ``reduction="none"`` walks again in backward, as only then the
-rows' weights are known; so does a second backward through the same graph.
+rows' weights are known, unless the table is so small that it was kept; so does a second backward through the
+same graph.
 """
 
 from __future__ import annotations
@@ -110,8 +111,12 @@ def run_walk(
     want_gradient: bool,
     want_columns: bool = True,
     near: NearCells | None = None,
+    keep: bool = False,
 ) -> Walked:
-    """Walk the table of features (n, k) against (m, k) or themselves, outside of autograd."""
+    """Walk the table of features (n, k) against (m, k) or themselves, outside of autograd.
+
+    With ``keep`` a small table stays for the gradients, which are asked for later.
+    """
     kernel: Kernel
     rows, columns = rows.detach(), None if columns is None else columns.detach()
     if isinstance(request.distance, ProductDistance):
@@ -133,6 +138,7 @@ def run_walk(
             return small_walk(
                 request.loss, form, rows, columns, request.resolved, Reduction(reduction),
                 unit=unit, weights=weights, want_gradient=want_gradient, want_columns=want_columns, near=near,
+                keep=keep,
             )  # fmt: skip
         if (
             isinstance(request.loss, WholeRows)
@@ -174,6 +180,10 @@ def run_walk(
     )
 
 
+_SUM = {"joint": 1.0, "near": 1.0, "far": 1.0}
+"""What sums are divided by: see :class:`~likewise.table.reduction.Walked`."""
+
+
 class _Table(torch.autograd.Function):
     """The operation behind :func:`table_value`."""
 
@@ -189,13 +199,15 @@ class _Table(torch.autograd.Function):
     ) -> Tensor | tuple[Tensor, Tensor]:
         scalar = request.reduction != "none"
         needs = ctx.needs_input_grad
-        want_gradient = scalar and (needs[2] or needs[3] or any(needs[5:]))
+        wanted = needs[2] or needs[3] or any(needs[5:])
+        want_gradient = scalar and wanted
         reduction = request.reduction if scalar else "sum"
         plain_weights = None if weights is None else weights.detach()
         near = NearCells() if request.near else None
         found = run_walk(
-            request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3], near
-        )
+            request, rows, columns, plain_weights, list(parameters), reduction, want_gradient, needs[3], near,
+            keep=wanted and not scalar,
+        )  # fmt: skip
         outcome.terms, outcome.divisors = found.terms, found.divisors
         ctx.request, ctx.found = request, found
         ctx.save_for_backward(rows, columns, weights, *parameters)
@@ -231,8 +243,13 @@ class _Table(torch.autograd.Function):
                 scale = (float(slope) if slope.device.type == "cpu" else slope) * found.scale
             else:
                 plain = slope if weights is None else slope * weights.detach()
-                near = NearCells(upstream[1]) if request.near else None
-                found = run_walk(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
+                seen, found.seen = found.seen, None
+                if seen is not None:
+                    more = upstream[1] if request.near else None
+                    found.gradients = seen.gradients(_SUM, plain, more, columns=needs[3])
+                else:
+                    near = NearCells(upstream[1]) if request.near else None
+                    found = run_walk(request, rows, columns, plain, parameters, "sum", True, needs[3], near)
                 scale = 1.0
             gradients = found.gradients
             if not (isinstance(scale, float) and scale == 1.0):
