@@ -62,4 +62,5 @@ def columns_centred(distance: Distance, columns: Tensor, resolved: Resolved) -> 
 def less_mean(x: Tensor, dim: int) -> Tensor:
     """Less its mean along a dimension, twice: of numbers far from zero the first mean is rounded."""
     centred = x - x.mean(dim, keepdim=True)
-    return centred - centred.detach().mean(dim, keepdim=True)  # rounding alone, which has no slope
+    with torch.no_grad():  # rounding alone, which has no slope
+        return centred.sub_(centred.mean(dim, keepdim=True))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from likewise.distances import SquaredEuclidean
 from likewise.errors import InputError
@@ -49,7 +51,8 @@ class _TwoViews(ComposedLoss):
 
 def _taken(x: Tensor, places: Tensor) -> Tensor:
     """Rows of x, which are x itself where each is taken in turn, as of matches."""
-    if len(places) == len(x) and torch.equal(places, torch.arange(len(x), device=x.device)):
+    n = x.shape[0]
+    if places.shape[0] == n and torch.equal(places, torch.arange(n, device=x.device)):
         return x
     return x.index_select(0, places)
 
@@ -119,11 +122,44 @@ class VICReg(_TwoViews):
         return self.invariance * squares + self.variance * spread + self.covariance * (apart_x + apart_z)
 
     def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        centred = less_mean(x, 0)
-        covariance = centred.T @ centred / (x.shape[0] - 1)
+        covariance = _Covariance.apply(x)  # type: ignore[no-untyped-call]
         variances = covariance.diagonal()
         spread = (1.0 - (variances + self.epsilon).sqrt()).clamp(min=0.0).mean()
-        return spread, (covariance.square().sum() - variances.square().sum()) / x.shape[1]
+        apart: Tensor = _OffDiagonal.apply(covariance)  # type: ignore[no-untyped-call]
+        return spread, apart / x.shape[1]
+
+
+class _Covariance(torch.autograd.Function):
+    """The covariance (d, d) of the columns of x (n, d), by one product each way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        centred = less_mean(x, 0)
+        ctx.save_for_backward(centred)
+        return centred.T @ centred / (x.shape[0] - 1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slopes: Tensor) -> Tensor:
+        (centred,) = ctx.saved_tensors
+        # columns of it sum to zero, as those of centred do: taking the mean off changes nothing
+        return centred @ ((slopes + slopes.T) / (centred.shape[0] - 1))
+
+
+class _OffDiagonal(torch.autograd.Function):
+    """The sum of squares of a matrix (d, d) beside its diagonal."""
+
+    @staticmethod
+    def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        apart = matrix.clone().fill_diagonal_(0.0)
+        ctx.save_for_backward(apart)
+        return apart.square().sum()
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slope: Tensor) -> Tensor:
+        (apart,) = ctx.saved_tensors
+        return apart * (2.0 * slope)
 
 
 class BarlowTwins(_TwoViews):
@@ -167,15 +203,27 @@ class BarlowTwins(_TwoViews):
 
     def value(self, x: Tensor, z: Tensor) -> Tensor:
         """The two sums over the cross-correlation."""
-        correlation = _standard(x).T @ _standard(z)
-        diagonal = correlation.diagonal()
-        return (1.0 - diagonal).square().sum() + self.redundancy * (
-            correlation.square().sum() - diagonal.square().sum()
-        )
+        views = [_Standard.apply(view) for view in (x, z)]  # type: ignore[no-untyped-call]
+        correlation = views[0].T @ views[1]
+        apart: Tensor = _OffDiagonal.apply(correlation)  # type: ignore[no-untyped-call]
+        return (1.0 - correlation.diagonal()).square().sum() + self.redundancy * apart
 
 
-def _standard(x: Tensor) -> Tensor:
-    """Columns centred and of norm one; zero where they don't vary."""
-    centred = less_mean(x, 0)
-    norms = torch.linalg.vector_norm(centred, dim=0)
-    return centred / torch.where(norms > 0, norms, torch.inf)
+class _Standard(torch.autograd.Function):
+    """Columns of x (n, d) centred and of norm one; zero where they don't vary."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        centred = less_mean(x, 0)
+        norms = torch.linalg.vector_norm(centred, dim=0)
+        scale = 1.0 / torch.where(norms > 0, norms, torch.inf)
+        found = centred.mul_(scale)
+        ctx.save_for_backward(found, scale)
+        return found
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, slopes: Tensor) -> Tensor:
+        found, scale = ctx.saved_tensors
+        along = (slopes * found).sum(0)
+        return torch.addcmul(slopes - slopes.mean(0), found, along, value=-1.0).mul_(scale)

@@ -24,7 +24,17 @@ from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, Whole
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = ["SeenTable", "SmallTable", "fits", "mean_is_large", "near_listing", "reduced", "small_rows", "small_walk", "takes"]
+__all__ = [
+    "SeenTable",
+    "SmallTable",
+    "fits",
+    "mean_is_large",
+    "near_listing",
+    "reduced",
+    "small_rows",
+    "small_walk",
+    "takes",
+]
 
 
 _LISTED = 1 << 14
@@ -53,7 +63,7 @@ def fits(resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
 
 
 def mean_is_large(features: Tensor) -> bool:
-    """Whether the mean of features (n, k) is so large a part of them that their products lose digits by it."""
+    """Whether the mean of features (n, k) is so large that their products lose digits by it."""
     if not compiled.takes(features) or compiled.library() is None:
         mean = features.mean(0)
         return float(mean.dot(mean)) * 4 > float(features.square().sum()) / features.shape[0]
@@ -387,7 +397,8 @@ def reduced(found: Rows, reduction: Reduction, weights: Tensor | None, *, apart:
         weights = None if weights is None else weights.to(value.dtype).contiguous()
         compiled.function("small_sums", "ppipipiip")(
             value.data_ptr(), None if weights is None else weights.data_ptr(), _KINDS[value.dtype],
-            terms.data_ptr(), _KINDS[terms.dtype], active.data_ptr(), _KINDS[active.dtype], value.shape[0], sums,
+            terms.data_ptr(), _KINDS[terms.dtype], active.data_ptr(), _KINDS[active.dtype], value.shape[0],
+            sums,
         )  # fmt: skip
         out.divisors[name] = reduction.divisor(sums[1], sums[2])
         out.value += sums[0] / out.divisors[name]
