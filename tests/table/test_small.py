@@ -12,7 +12,7 @@ from likewise.distances import Cosine, Distance, Dot, Euclidean, SquaredEuclidea
 from likewise.losses import Loss
 from likewise.relations import Labels, Matches, Sides
 from likewise.table import compiled, value
-from likewise.table.small import near_listing
+from likewise.table.near_listing import near_listing
 
 DISTANCES: list[Distance] = [Euclidean(), SquaredEuclidean(), Cosine(), Dot()]
 

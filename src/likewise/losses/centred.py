@@ -13,7 +13,7 @@ from torch import Tensor
 
 from likewise.distances import Distance, Form, ProductDistance
 from likewise.relations import Resolved
-from likewise.table.small import mean_is_large
+from likewise.table.side import mean_is_large
 
 __all__ = ["ColumnsCentred", "columns_centred", "less_mean"]
 

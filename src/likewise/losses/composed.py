@@ -14,7 +14,7 @@ from likewise.errors import InputError, UnsupportedError
 from likewise.losses.base import Loss, ReductionName, _check_ids
 from likewise.relations import Relation, Resolved, Sides
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
-from likewise.table.small import near_listing
+from likewise.table.near_listing import near_listing
 
 __all__ = ["ComposedLoss", "Table", "far_cells", "near_cells", "near_with_far"]
 

@@ -139,9 +139,9 @@ class _Covariance(torch.autograd.Function):
         return centred.T @ centred / (x.shape[0] - 1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> Tensor:
-        (centred,) = ctx.saved_tensors
+        centred: Tensor = ctx.saved_tensors[0]
         # columns of it sum to zero, as those of centred do: taking the mean off changes nothing
         return centred @ ((slopes + slopes.T) / (centred.shape[0] - 1))
 
@@ -156,9 +156,9 @@ class _OffDiagonal(torch.autograd.Function):
         return apart.square().sum()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> Tensor:
-        (apart,) = ctx.saved_tensors
+        apart: Tensor = ctx.saved_tensors[0]
         return apart * (2.0 * slope)
 
 
@@ -222,8 +222,9 @@ class _Standard(torch.autograd.Function):
         return found
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, slopes: Tensor) -> Tensor:
         found, scale = ctx.saved_tensors
         along = (slopes * found).sum(0)
-        return torch.addcmul(slopes - slopes.mean(0), found, along, value=-1.0).mul_(scale)
+        gradient: Tensor = torch.addcmul(slopes - slopes.mean(0), found, along, value=-1.0)
+        return gradient.mul_(scale)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["COPY", "Side"]
+from likewise.table import compiled
+
+__all__ = ["COPY", "Side", "mean_is_large"]
 
 COPY = 6_000_000
 """Most numbers in a centred or unit copy of features: 24 MB in float32."""
@@ -116,3 +118,13 @@ class Side:
                 )
                 part.addcmul_(unit, (part * unit).sum(1, keepdim=True), value=-1.0).mul_(scale)
         return gradient
+
+
+def mean_is_large(features: Tensor) -> bool:
+    """Whether the mean of features (n, k) is so large that their products lose digits by it."""
+    if not compiled.takes(features) or compiled.library() is None:
+        mean = features.mean(0)
+        return float(mean.dot(mean)) * 4 > float(features.square().sum()) / features.shape[0]
+    mean = torch.empty(features.shape[1], dtype=torch.float64)
+    call = compiled.function(f"mean_is_large_{compiled.name_of(features)}", "piip", "i")
+    return bool(call(features.data_ptr(), *features.shape, mean.data_ptr()))

@@ -19,26 +19,13 @@ from likewise.distances import Form
 from likewise.relations import Cells
 from likewise.relations.base import Classes, Resolved
 from likewise.table import blocks, compiled
+from likewise.table.near_listing import list_near
 from likewise.table.pairs import FORMS
 from likewise.table.protocol import Near, Part, Rows, TableFunction, Tile, WholeRows
 from likewise.table.reduction import NearCells, Reduction, Walked
 from likewise.table.step import scaled
 
-__all__ = [
-    "SeenTable",
-    "SmallTable",
-    "fits",
-    "mean_is_large",
-    "near_listing",
-    "reduced",
-    "small_rows",
-    "small_walk",
-    "takes",
-]
-
-
-_LISTED = 1 << 14
-"""Cells up to which near ones are found by looking at each."""
+__all__ = ["SeenTable", "SmallTable", "fits", "reduced", "small_rows", "small_walk", "takes"]
 
 
 def takes(
@@ -60,16 +47,6 @@ def fits(resolved: Resolved, rows: Tensor, columns: Tensor | None) -> bool:
         and rows.device.type == "cpu"
         and compiled.library() is not None
     )
-
-
-def mean_is_large(features: Tensor) -> bool:
-    """Whether the mean of features (n, k) is so large that their products lose digits by it."""
-    if not compiled.takes(features) or compiled.library() is None:
-        mean = features.mean(0)
-        return float(mean.dot(mean)) * 4 > float(features.square().sum()) / features.shape[0]
-    mean = torch.empty(features.shape[1], dtype=torch.float64)
-    call = compiled.function(f"mean_is_large_{compiled.name_of(features)}", "piip", "i")
-    return bool(call(features.data_ptr(), *features.shape, mean.data_ptr()))
 
 
 class _Side:
@@ -103,36 +80,6 @@ class _Side:
                 gradient.data_ptr(), *gradient.shape, self.given.data_ptr(), self.entering.data_ptr(),
                 self.scale, None if sums is None else sums.data_ptr(),
             )  # fmt: skip
-
-
-def _list(classes: Classes, listed: Tensor, start: Tensor) -> int:
-    """List the cells that aren't far; how many are near, and most of a row, as one number."""
-    ids, n, m = classes.sides, classes.rows.shape[0], classes.columns.shape[0]
-    codes = classes.rows.contiguous(), classes.columns.contiguous()
-    known = None if ids.row_ids is None else ids.row_ids.contiguous()
-    other = None if ids.column_ids is None else ids.column_ids.contiguous()
-    packed: int = compiled.function("small_classes", "pipippipp", "i")(
-        codes[0].data_ptr(), n, codes[1].data_ptr(), m, None if known is None else known.data_ptr(),
-        None if other is None else other.data_ptr(), ids.columns_are_rows, listed.data_ptr(),
-        start.data_ptr(),
-    )  # fmt: skip
-    return packed
-
-
-def near_listing(resolved: Resolved) -> tuple[Tensor, Tensor] | None:
-    """The rows and columns (k,) of the near cells of a small table of classes, in order; or None."""
-    classes, cells = resolved.classes, resolved.n_rows * resolved.n_columns
-    # of larger ones the relation lists them by sorting, which is faster there
-    if classes is None or not 0 < cells <= _LISTED or not classes.rows.is_cpu or compiled.library() is None:
-        return None
-    n = resolved.n_rows
-    listed = torch.empty(cells, dtype=torch.int32)  # most of it is never touched
-    start = torch.empty(n + 1, dtype=torch.int32)
-    rows, columns = torch.empty((2, _list(classes, listed, start) >> 32), dtype=torch.int64)
-    compiled.function("small_near", "ppipp")(
-        listed.data_ptr(), start.data_ptr(), n, rows.data_ptr(), columns.data_ptr()
-    )
-    return rows, columns
 
 
 class SmallTable:
@@ -210,7 +157,7 @@ class SmallTable:
             start, packed = torch.zeros(n + 1, dtype=torch.int32), 0
         else:
             start = torch.empty(n + 1, dtype=torch.int32)
-            packed = _list(classes, listed, start)
+            packed = list_near(classes, listed, start)
         total, longest = packed >> 32, packed & 0xFFFFFFFF
         self.distances = torch.mm(self._u.entering, self._v.entering.T)
         near, count, far_count = given.new_empty((n, longest)), given.new_empty(n), given.new_empty(n)
