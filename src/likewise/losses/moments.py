@@ -217,7 +217,7 @@ class _Standard(torch.autograd.Function):
         centred = less_mean(x, 0)
         norms = torch.linalg.vector_norm(centred, dim=0)
         scale = 1.0 / torch.where(norms > 0, norms, torch.inf)
-        found = centred.mul_(scale)
+        found: Tensor = centred.mul_(scale)
         ctx.save_for_backward(found, scale)
         return found
 
