@@ -203,7 +203,7 @@ class BarlowTwins(_TwoViews):
 
     def value(self, x: Tensor, z: Tensor) -> Tensor:
         """The two sums over the cross-correlation."""
-        views = [_Standard.apply(view) for view in (x, z)]  # type: ignore[no-untyped-call]
+        views: list[Tensor] = [_Standard.apply(view) for view in (x, z)]  # type: ignore[no-untyped-call]
         correlation = views[0].T @ views[1]
         apart: Tensor = _OffDiagonal.apply(correlation)  # type: ignore[no-untyped-call]
         return (1.0 - correlation.diagonal()).square().sum() + self.redundancy * apart
