@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from likewise.distances import Cosine, Distance, unit_rows
+from likewise.distances import Cosine, Distance, Form, unit_rows
 from likewise.errors import InputError
 from likewise.losses.base import Loss, Miner, ReductionName, check_embeddings, positive
 from likewise.relations import Relation
 from likewise.table import Near, Part, Rows, TableFunction, Tile
 from likewise.table.distributed import world_group
+from likewise.table.pairs import pair_distances
+from likewise.table.side import Side
 
 __all__ = ["GeometryAware"]
 
@@ -38,15 +41,17 @@ class _Inputs:
     def cosines(self, near: Near) -> Tensor:
         """The input cosines (r, p) of near cells, minus infinity where not valid."""
         assert near.cells is not None
-        rows, columns = near.measured_from(), near.cells.columns
-        # a slot of all rows at a time, so that no (r, p, e) array is held
-        found = [
-            (self.rows[rows[:, slot]] * self.columns[columns[:, slot]]).sum(1)
-            for slot in range(columns.shape[1])
-        ]
-        if not found:
-            return torch.zeros_like(near.distances)
-        return near.filled(torch.stack(found, dim=1).to(near.distances.dtype), -torch.inf)
+        valid, rows, columns = near.valid, near.measured_from(), near.cells.columns
+        # cell by cell, so that no (r, p, e) array is held
+        found = pair_distances(Form.NEGATIVE_PRODUCT, *self._sides, rows[valid], columns[valid])
+        out = torch.full_like(near.distances, -torch.inf)
+        out[valid] = -found.to(out.dtype)
+        return out
+
+    @cached_property
+    def _sides(self) -> tuple[Side, Side]:
+        rows = Side(self.rows, unit=False)
+        return rows, rows if self.columns is self.rows else Side(self.columns, unit=False)
 
 
 class _Residuals(TableFunction[_Squares]):
