@@ -303,10 +303,10 @@ What keeps cells above their targets, and what was tried:
   read off the walk instead of made by autograd (-35 %), one operation for listed pairs, grades compared in C
   (PairwiseRank of 128 items from 4.6 to about 1 time dense, of 2,048 to 0.02), whole crowds in one walk of
   the one tile (IntraPair, Histogram), tables that are kept for the gradients of single rows and near cells
-  listed in C (LiftedStructure of 128 items from 1.7 to 1.3 times dense). Tried in vain: gradients in the forward pass and a dot product in place
-  of an operation of one's own (41 us against 35). A trace of SupCon at N=32 gives a custom operation and its
-  backward a third, the table in C a fifth, the loss's own operations an eighth, the rest to Python: one call
-  for everything would save at most a quarter.
+  listed in C (LiftedStructure of 128 items from 1.7 to 1.3 times dense). Tried in vain: gradients in the
+  forward pass and a dot product in place of an operation of one's own (41 us against 35). A trace of SupCon
+  at N=32 gives a custom operation and its backward a third, the table in C a fifth, the loss's own operations
+  an eighth, the rest to Python: one call for everything would save at most a quarter.
 - **A memory.** Only rows get a gradient, so one visit does; beyond the two products there stand the
   exponentials or hinges of every cell, the copy of the queue (the call must leave the old one to a backward
   pass), and the scaling of the queue to unit length. Of SupCon's 205 ms the products took 122, exponentials
