@@ -5,9 +5,9 @@
  *
  *     (k + 1) a_(k+1) = a_k (1 - 2 a_0) - sum_(0 < i < k) a_i a_(k-i),        a_0 = s,  a_1 = s (1 - s)
  *
- * in which nothing cancels. The nearest pole of the sigmoid is pi away: with bins of width 1/2 (in units of the
- * sigmoid's argument) and TERMS terms what is left out is below (1/4 / pi)^8 = 2e-9 of a cell's part, less than floats
- * tell apart.
+ * in which nothing cancels. The nearest pole of the sigmoid is pi away: with bins of width 3/4 (in units of the
+ * sigmoid's argument) and TERMS terms what is left out is at most (3/8 / pi)^8 = 4e-8 of a cell's part, at the edges of
+ * bins: less than floats tell apart, and of sums no more than with narrower bins.
  */
 #ifndef LIKEWISE_CROWD
 #define LIKEWISE_CROWD
@@ -18,7 +18,7 @@
 
 #define LANES 16
 #define TERMS 8
-#define WIDTH 0.5f
+#define WIDTH 0.75f
 #define MOST_BINS 512
 #define STRIP 512 /* cells that stay in the first cache */
 #define APART 2
