@@ -60,7 +60,8 @@ class Config(RecipeConfig):
     corpora: str = setting("brown,wikitext-2,20newsgroups", "texts of the skip-gram", Rule(str))
     words: str = setting("", "a GloVe or word2vec file, instead of the skip-gram", Rule(str))
     compose: str = setting("", "words for labels without a vector: automobile=car; ship=boat", Rule(str))
-    word_epochs: int = setting(2, "passes of the skip-gram", Rule(int, low=1))
+    word_epochs: int = setting(10, "passes of the skip-gram", Rule(int, low=1))
+    word_rate: float = setting(0.1, "its rate; both were chosen on MTurk-287", Rule(float, above=0))
     dimension: int = setting(100, "numbers of a word vector", Rule(int, low=2))
     classes: int = setting(400, "labels of emoji, at most", Rule(int, low=10))
     unseen: float = setting(0.2, "part of the labels that is never trained on", Rule(float, above=0, below=1))
@@ -79,6 +80,7 @@ QUICK = Config(
     sets="emoji",
     corpora="brown,wikitext-2",
     word_epochs=1,
+    word_rate=0.3,
     dimension=50,
     classes=250,
     softmax_steps=120,
@@ -245,7 +247,7 @@ def _words(config: Config, data: str | None) -> WordVectors:
         return read_word_vectors(config.words)
     names = config.names("corpora", CORPORA)
     texts = [text for name in names for text in corpus(name, data=data)]
-    return skip_gram(texts, dimension=config.dimension, epochs=config.word_epochs, rate=0.3)
+    return skip_gram(texts, dimension=config.dimension, epochs=config.word_epochs, rate=config.word_rate)
 
 
 def _judge(outcome: Outcome, name: str, task: WordedPictures, config: Config, seed: int) -> None:
