@@ -56,7 +56,10 @@ def crowd_value(crowds: Crowds, table: Table, distance: Distance) -> Tensor:
         plain.value(noting, distance, "sum")
         # a process without rows adds nothing, but adds: the others wait for it
         nothing = crowds.numbers(step, table.rows.new_zeros(0), near=True)
-        near, far = (shared_sum(nothing if part is None else part) for part in (noting.near, noting.far))
+        # sums are made in place, so each has a nothing of its own
+        near, far = (
+            shared_sum(nothing.clone() if part is None else part) for part in (noting.near, noting.far)
+        )
         crowds.settle(step, near, far)
     zero, _ = table.value(_Slopes(crowds), distance, "sum")
     return zero + crowds.value()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -279,6 +280,6 @@ def _flat(name: str, inputs: Tensor, embeddings: Tensor | None) -> Tensor:
             f"{name} must be of as many items as embeddings: expected {embeddings.shape[0]}, "
             f"found {inputs.shape[0]}"
         )
-    width = inputs[0].numel() if inputs.shape[0] else 1
-    flat = inputs.detach().reshape(inputs.shape[0], width)
+    # said in full: an empty tensor, of a process without rows, doesn't tell its width from its size
+    flat = inputs.detach().reshape(inputs.shape[0], math.prod(inputs.shape[1:]))
     return check_embeddings(name, flat if flat.is_floating_point() else flat.to(torch.float32))
