@@ -30,6 +30,7 @@ _EXTRAS = {
     "map": ("maps by UMAP", ("umap-learn",)),
     "tracking": ("TensorBoard", ("tensorboard",)),
     "control": ("environments to act in", ("gymnasium",)),
+    "gpu": ("kernels in Triton, with PyTorch on a GPU", ("triton",)),
     "tuning": ("hyper-parameters tried by likewise bench", ("optuna",)),
     "dev": ("tests and checks", ("pytest", "hypothesis", "jaxtyping", "ruff", "mypy")),
 }
@@ -50,7 +51,8 @@ def run(request: argparse.Namespace) -> None:  # noqa: ARG001 - every command ta
     machine = f"{platform.system()} {platform.machine()}"
     print(f"likewise {__version__}, Python {platform.python_version()}, {machine}")
     print(f"cores: {os.cpu_count()}; accelerator: {_accelerator()}")
-    print(f"kernels: {_kernels()}")
+    for language, state in _kernels():
+        print(f"kernels in {language}: {state}")
     print("\nneeded")
     for name in _NEEDED:
         print(f"  {name:<14} {_version(name) or 'MISSING: pip install likewise'}")
@@ -81,12 +83,12 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _kernels() -> str:
+def _kernels() -> list[tuple[str, str]]:
     if _version("torch") is None:
-        return "unknown without torch"
-    from likewise.table.compiled import state
+        return [("C", "unknown without torch")]
+    from likewise.table import compiled, fused
 
-    return state()
+    return [("C", compiled.state()), ("Triton", fused.state())]
 
 
 def _accelerator() -> str:

@@ -17,6 +17,7 @@ from likewise.relations import Labels, Quadruplets, Relation, Resolved, Sides, T
 from likewise.relations.labels import exact_labels
 from likewise.table import TableFunction, TableRequest, WholeRows, table_value
 from likewise.table.distributed import Group, own_slice, replicate, sharing, world_group
+from likewise.table.halves import given_in
 
 __all__ = [
     "Loss",
@@ -84,6 +85,10 @@ def check_embeddings(name: str, embeddings: Tensor) -> Tensor:
 def _without_autocast(device: str) -> AbstractContextManager[Any]:
     """Sums are taken in the dtype of the embeddings; leaving autocast takes longer than asking for it."""
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
+
+
+def _dtype(given: Any) -> torch.dtype | None:
+    return given.dtype if isinstance(given, Tensor) else None
 
 
 def check_device(name: str, relation: Relation, rows: Tensor) -> Relation:
@@ -218,7 +223,8 @@ class Loss(nn.Module):
             In a double backward.
         """
         self.check(embeddings, columns)
-        with _without_autocast(embeddings.device.type if isinstance(embeddings, Tensor) else "cpu"):
+        device = embeddings.device.type if isinstance(embeddings, Tensor) else "cpu"
+        with _without_autocast(device), given_in(_dtype(embeddings), _dtype(columns)):
             rows = check_embeddings("embeddings", embeddings)
             if columns is not None:
                 columns = check_embeddings("columns", columns).to(rows.dtype)

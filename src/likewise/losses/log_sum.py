@@ -17,6 +17,7 @@ from torch import Tensor
 from likewise.table import Near, Rows, TableFunction, Tile, softmax
 from likewise.table.both import log_sum_slopes_both, log_sums_both
 from likewise.table.exponentials import exponentials, log_sum_slopes, log_sums
+from likewise.table.far_terms import LogSum
 
 __all__ = ["FarLogSum", "FarSum", "RowTerms", "log_sum", "one_plus", "pair_softmax"]
 
@@ -78,6 +79,7 @@ class FarLogSum(TableFunction[FarSum]):
 
     scaled = True
     folds = True
+    fused = True
 
     def fold(self, tile: Tile, state: FarSum) -> tuple[Tensor, Tensor | None]:
         """The exponentials, and how the running maximum has moved."""
@@ -104,6 +106,15 @@ class FarLogSum(TableFunction[FarSum]):
         state.maximum, state.total, found = log_sums(tile.distances, self.rate, before)
         state.empty = False
         state.exponentials = found if tile.kept else None
+
+    def far_terms(self, state: FarSum) -> LogSum:
+        """The log-sum-exp, and its slopes when the rows are finished."""
+        return LogSum(self.rate, None if state.terms is None else self._shift(state))
+
+    def far_found(self, sums: tuple[Tensor, ...], state: FarSum) -> None:
+        """Take the log-sum-exp from elsewhere."""
+        state.maximum, state.total = sums
+        state.empty = False
 
     def finish(self, state: FarSum) -> Rows:
         """What the loss makes of each row."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.far_terms import Gaps
 from likewise.table.gaps import GapSums, add_gaps
 
 __all__ = ["Contrastive", "PairSums"]
@@ -60,6 +61,7 @@ class Contrastive(TableLoss[PairSums]):
     apart = True
     scaled = True
     cellwise = True
+    fused = True
 
     def __init__(
         self,
@@ -88,6 +90,14 @@ class Contrastive(TableLoss[PairSums]):
         state.slopes = add_gaps(
             tile.distances, self.margin, squared=self.squared, rows=self._sums(state), slopes=tile.kept
         )
+
+    def far_terms(self, state: PairSums) -> Gaps:  # noqa: ARG002
+        """A hinge of each cell by itself."""
+        return Gaps(self.margin, self.squared)
+
+    def far_found(self, sums: tuple[Tensor, ...], state: PairSums) -> None:
+        """Take the sum of the far terms and how many aren't zero from elsewhere."""
+        state.value, state.active = sums
 
     def observe_both(
         self,

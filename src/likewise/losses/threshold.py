@@ -44,6 +44,7 @@ class ThresholdConsistentMargin(Contrastive):
     """
 
     default_reduction = "active"
+    fused = False  # its far slopes have a weight
 
     def __init__(
         self,

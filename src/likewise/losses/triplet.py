@@ -10,6 +10,7 @@ from torch import Tensor
 from likewise.distances import Distance, Euclidean
 from likewise.losses.base import Miner, ReductionName, TableLoss, positive
 from likewise.table import Near, Part, Rows, Tile
+from likewise.table.far_terms import Limits
 from likewise.table.hinges import count_below
 
 __all__ = ["TripletMargin"]
@@ -55,6 +56,8 @@ class TripletMargin(TableLoss[_Thresholds]):
     """
 
     default_reduction = "active"
+    fused = True
+    limited = True
 
     def __init__(
         self,
@@ -84,6 +87,14 @@ class TripletMargin(TableLoss[_Thresholds]):
             below=state.below, middle=state.middle, reach=state.reach, value=state.value,
         )  # fmt: skip
         state.slopes = slopes if tile.kept else None
+
+    def far_terms(self, state: _Thresholds) -> Limits:
+        """A hinge for each threshold of the row."""
+        return Limits(state.threshold, state.middle, state.reach)
+
+    def far_found(self, sums: tuple[Tensor, ...], state: _Thresholds) -> None:
+        """Take the counts below the thresholds and the hinges from elsewhere."""
+        state.below, state.value = sums
 
     def finish(self, state: _Thresholds) -> Rows:
         """The sum of the hinges of each anchor."""

@@ -182,6 +182,30 @@ class ProductKernel(Kernel):
                 tile.view(-1)[small] = self._by_subtraction(*self._numbers(small))
 
     @property
+    def form(self) -> Form:
+        """How a cell reads its features."""
+        return self._form
+
+    @property
+    def sides(self) -> tuple[Side, Side]:
+        """Rows and columns as they enter products; one and the same where columns are rows."""
+        return self._u, self._v
+
+    @property
+    def wants_columns(self) -> bool:
+        """Whether columns that aren't the rows get a gradient."""
+        return not self._shared and self._grad_v is not None
+
+    def add_far(self, rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor] | None) -> None:
+        """Add gradients (n, k) as they enter products, with what slopes add up to (n,), taken elsewhere."""
+        sides = (rows, self._grad_u, self._u_sum), (columns, self._grad_v, self._v_sum)
+        for found, gradient, sums in sides:
+            if found is not None and gradient is not None:
+                gradient += found[0]
+                if sums is not None:
+                    sums += found[1]
+
+    @property
     def folds(self) -> bool:
         """Whether a tile turned round is that of its columns' rows, and has one gradient with it."""
         return self._shared and self._v.given.device.type == "cpu"

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from likewise.relations import Cells
+from likewise.table.far_terms import FarTerms
 
 __all__ = ["Near", "Part", "Rows", "TableFunction", "Tile", "WholeRows"]
 
@@ -132,6 +133,20 @@ class TableFunction(ABC, Generic[_State]):
     def row_factor(self, state: _State) -> Tensor | None:  # noqa: ARG002
         """What all slopes that :meth:`fold` gave have to be multiplied with in the end (r,), or None."""
         return None
+
+    fused: bool = False
+    """Whether :meth:`far_terms` says what a far cell makes, so that no tile has to be held."""
+
+    limited: bool = False
+    """Whether it does so by limits, of which a row has as many as near cells."""
+
+    def far_terms(self, state: _State) -> FarTerms:
+        """What the loss makes of a far cell: after ``begin``, and again after ``finish`` for its slopes."""
+        raise NotImplementedError(f"{type(self).__name__} reads tiles")
+
+    def far_found(self, sums: tuple[Tensor, ...], state: _State) -> None:
+        """Take what all far cells of the rows add up to, in place of ``observe``: see :mod:`far_terms`."""
+        raise NotImplementedError(f"{type(self).__name__} reads tiles")
 
     cellwise: bool = False
     """Whether the slope of a far cell depends on its distance alone."""

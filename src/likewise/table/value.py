@@ -20,6 +20,9 @@ from likewise.relations import Resolved
 from likewise.table.chosen import Chosen, chosen_walk
 from likewise.table.distributed import active_group
 from likewise.table.folded import folded_walk, folds
+from likewise.table.fused import fused_walk
+from likewise.table.fused import takes as takes_fused
+from likewise.table.halves import Dtypes, given, half_of
 from likewise.table.kernels import DirectKernel, Kernel
 from likewise.table.product import ProductKernel, features_of
 from likewise.table.protocol import TableFunction, WholeRows
@@ -35,6 +38,7 @@ class TableRequest:
     """What to walk: the loss's mathematics, the distance, who is near and far, and the reduction.
 
     near : whether the near distances are wanted beside the rows' values.
+    given : in which dtypes rows and columns were given.
     """
 
     loss: TableFunction[Any] | WholeRows
@@ -42,6 +46,7 @@ class TableRequest:
     resolved: Resolved
     reduction: str
     near: bool = False
+    given: Dtypes = field(default_factory=given)
 
 
 @dataclass
@@ -133,7 +138,8 @@ def run_walk(
                 request.loss, chosen, Reduction(reduction), weights=weights, want_gradient=want_gradient,
                 want_columns=want_columns,
             )  # fmt: skip
-        small = takes(request.loss, request.resolved, rows, columns) and active_group() is None
+        fused = takes_fused(request.loss, request.resolved, rows) and active_group() is None
+        small = not fused and takes(request.loss, request.resolved, rows, columns) and active_group() is None
         if small and isinstance(request.loss, TableFunction):
             return small_walk(
                 request.loss, form, rows, columns, request.resolved, Reduction(reduction),
@@ -157,6 +163,11 @@ def run_walk(
             want_gradient=want_gradient,
             want_columns=want_columns,
         )
+        if fused and isinstance(request.loss, TableFunction):
+            return fused_walk(
+                request.loss, kernel, request.resolved, Reduction(reduction), weights=weights,
+                want_gradient=want_gradient, like=rows, near=near, half=half_of(request.given, rows, columns),
+            )  # fmt: skip
         if (
             isinstance(request.loss, TableFunction)
             and active_group() is None
