@@ -27,7 +27,7 @@ __all__ = [
 
 SQUARED = tl.constexpr(FORMS[Form.SQUARED])
 EUCLIDEAN = tl.constexpr(FORMS[Form.EUCLIDEAN])
-HALF_SQUARED = tl.constexpr(FORMS[Form.HALF_SQUARED])
+_HALF_SQUARED = tl.constexpr(FORMS[Form.HALF_SQUARED])
 NEGATIVE_PRODUCT = tl.constexpr(FORMS[Form.NEGATIVE_PRODUCT])
 _SMALL = tl.constexpr(SMALL)
 
@@ -110,7 +110,7 @@ def by_subtraction(
 @triton.jit
 def finished(cell, there, FORM: tl.constexpr):
     """Distances from squared ones or products, infinite where not ``there``."""
-    if FORM == HALF_SQUARED:
+    if FORM == _HALF_SQUARED:
         cell = cell * 0.5
     if FORM == EUCLIDEAN:
         cell = tl.sqrt(tl.maximum(cell, 0.0))  # below zero only where not there
