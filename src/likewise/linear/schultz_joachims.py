@@ -73,7 +73,7 @@ class SchultzJoachims(MahalanobisLearner):
     array([1., 0.])
     """
 
-    _last: Interior
+    _last: _Interior
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ def _differences(rows: _Array, known: Triplets, basis: _Array | None) -> _Array:
 
 
 @dataclass(frozen=True)
-class Interior:
+class _Interior:
     """A point well within the bounds of a program, in no program's units.
 
     weights (r,) are those of the solution, bounds (r,) their multipliers and parts (m,) the dual variables as
@@ -184,7 +184,7 @@ class ProgramSolution:
     duals: _Array
     objective: list[float]
     converged: bool
-    interior: Interior
+    interior: _Interior
 
 
 @dataclass
@@ -237,7 +237,7 @@ class HingeProgram:
         tol: float = 1e-10,
         max_iter: int = 100,
         progress: Progress | None = None,
-        start: Interior | None = None,
+        start: _Interior | None = None,
     ) -> ProgramSolution:
         """The solution, by at most ``max_iter`` steps, to a relative duality gap of ``tol``.
 
@@ -275,7 +275,7 @@ class HingeProgram:
         weights = np.where(used, point.weights, 0.0) / self._unit
         return ProgramSolution(weights, point.duals, history, converged, self._kept(interior))
 
-    def _from(self, start: Interior) -> _Point:
+    def _from(self, start: _Interior) -> _Point:
         """A point of another program in the units of this one."""
         return _Point(
             start.weights * self._unit,
@@ -285,8 +285,8 @@ class HingeProgram:
             start.below.copy(),
         )
 
-    def _kept(self, point: _Point) -> Interior:
-        return Interior(
+    def _kept(self, point: _Point) -> _Interior:
+        return _Interior(
             point.weights / self._unit,
             point.bounds / self._price,
             point.duals / self._price,

@@ -87,8 +87,11 @@ def _without_autocast(device: str) -> AbstractContextManager[Any]:
     return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
-def _dtype(given: Any) -> torch.dtype | None:
-    return given.dtype if isinstance(given, Tensor) else None
+def _given_in(embeddings: Any, columns: Any) -> AbstractContextManager[Any]:
+    """Remember what was given in half precision."""
+    if not isinstance(embeddings, Tensor) or embeddings.dtype not in (torch.float16, torch.bfloat16):
+        return nullcontext()
+    return given_in(embeddings.dtype, columns.dtype if isinstance(columns, Tensor) else None)
 
 
 def check_device(name: str, relation: Relation, rows: Tensor) -> Relation:
@@ -224,7 +227,7 @@ class Loss(nn.Module):
         """
         self.check(embeddings, columns)
         device = embeddings.device.type if isinstance(embeddings, Tensor) else "cpu"
-        with _without_autocast(device), given_in(_dtype(embeddings), _dtype(columns)):
+        with _without_autocast(device), _given_in(embeddings, columns):
             rows = check_embeddings("embeddings", embeddings)
             if columns is not None:
                 columns = check_embeddings("columns", columns).to(rows.dtype)
